@@ -13,7 +13,7 @@ _HOMES = {
     "Prediction": "rd4ad.detector",
     "ReverseDistillation": "rd4ad.methods.reverse_distillation",
     "Scoring": "rd4ad.scoring",
-    "TrainingConfig": "rd4ad.training",
+    "TrainingConfig": "rd4ad.config",
     "train": "rd4ad.training",
     "evaluate": "rd4ad.evaluation",
     "metrics": "rd4ad.metrics",

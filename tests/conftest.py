@@ -53,7 +53,8 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A detector trained for a few epochs on `tiny_data`."""
-    from rd4ad.training import TrainingConfig, train
+    from rd4ad.config import TrainingConfig
+    from rd4ad.training import train
 
     out = tmp_path_factory.mktemp("checkpoint") / "part.safetensors"
     train(tiny_data, "part", TrainingConfig(**TINY), out=out)

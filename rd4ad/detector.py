@@ -1,0 +1,335 @@
+"""The torch border: a trained method with all that it needs to turn images into NumPy figures.
+
+Gradients are off here and nowhere else. A checkpoint is one .safetensors file: bottleneck and student
+as tensors; configuration, teacher's name and sha256, and calibration as JSON in its header. The frozen
+teacher is not in it: fifteen categories share one teacher, which is found by name and compared by hash.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from rd4ad.config import checked_size
+from rd4ad.data.images import Picture, read_image, resize_image
+from rd4ad.methods import backbones
+from rd4ad.methods.reverse_distillation import ReverseDistillation
+from rd4ad.scoring import Maps, Scoring, anomaly_maps, scores
+
+SCHEMA = 1
+_MEAN = (0.485, 0.456, 0.406)  # ImageNet's, as torchvision normalises
+_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What normal images that were held out of training scored.
+
+    Args:
+        scores: their scores, ascending.
+        quantile: the share of normal images meant to stay under the threshold.
+    """
+
+    scores: tuple[float, ...]
+    quantile: float
+
+    @property
+    def threshold(self) -> float:
+        """The score above which an image is called anomalous."""
+        return float(np.quantile(self.scores, self.quantile))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a detector says of one image.
+
+    Args:
+        score: higher is more anomalous; unbounded above.
+        anomaly_map: (size_px, size_px) float32, higher is more anomalous.
+        distance_maps: one (h, w) float32 a layer of the detector, finest first, each in [0, 2].
+        is_anomalous: score above the calibrated threshold; None where the detector carries none.
+    """
+
+    score: float
+    anomaly_map: Maps
+    distance_maps: list[Maps] = field(repr=False)
+    is_anomalous: bool | None = None
+
+
+class Detector:
+    """A method, its scoring and its calibration; images in, NumPy out.
+
+    Args:
+        method: bottleneck, student and teacher, in evaluation mode from here on.
+        size_px: side to which images are resized; a multiple of 32.
+        scoring: how distance maps are fused and scored.
+        teacher_file: `name` and `sha256` of the teacher's weight file.
+        calibration: scores of held-out normal images, if there were any.
+        config: the training configuration, kept for the record.
+    """
+
+    def __init__(
+        self,
+        method: ReverseDistillation,
+        *,
+        size_px: int,
+        scoring: Scoring,
+        teacher_file: dict[str, str],
+        calibration: Calibration | None = None,
+        config: dict[str, Any] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.method = method.eval().to(device)
+        self.size_px = checked_size(size_px)
+        self.scoring = scoring
+        self.teacher_file = teacher_file
+        self.calibration = calibration
+        self.config = config or {}
+        self.device = device
+
+    @torch.no_grad()
+    def distances(
+        self,
+        images: NDArray[np.uint8],
+        *,
+        batch_size: int = 16,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[int, Maps]:
+        """Return the distance maps by layer, (N, h, w) float32, of images (N, S, S, 3) uint8."""
+        parts: list[list[Tensor]] = []
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size]
+            parts.append([d.cpu() for d in self.method.distance_maps(self.normalised(batch))])
+            if progress:
+                progress(start + len(batch), len(images))
+        stacked = (torch.cat(maps).numpy() for maps in zip(*parts, strict=True))
+        return dict(zip(self.method.layers, stacked, strict=True))
+
+    def normalised(self, images: NDArray[np.uint8]) -> Tensor:
+        """Return images (N, S, S, 3) uint8 as the teacher's input (N, 3, S, S) float32."""
+        return normalise(images).to(self.device)
+
+    def predict(
+        self, images: Picture | Sequence[Picture], *, batch_size: int = 16
+    ) -> list[Prediction]:
+        """Return one prediction an image, in order.
+
+        Args:
+            images: one or several of: a path, a PIL image, an (H, W, 3) uint8 array.
+            batch_size: images a forward pass; changes speed and memory only.
+
+        Raises:
+            ValueError: something that is not an image; the message names it.
+        """
+        if isinstance(images, (str, Path, Image.Image)) or (
+            isinstance(images, np.ndarray) and images.ndim == 3
+        ):
+            images = [images]
+        predictions: list[Prediction] = []
+        for start in range(0, len(images), batch_size):
+            batch = [
+                resize_image(read_image(image), self.size_px)
+                for image in images[start : start + batch_size]
+            ]
+            predictions += self.judge(self.distances(np.stack(batch), batch_size=batch_size))
+        return predictions
+
+    def judge(self, distances: dict[int, Maps]) -> list[Prediction]:
+        """Return the predictions for distance maps by layer, (N, h, w) each."""
+        maps = anomaly_maps(distances, self.scoring, self.size_px)
+        image_scores = scores(distances, self.scoring, self.size_px, maps)
+        threshold = self.calibration.threshold if self.calibration else None
+        return [
+            Prediction(
+                score=float(score),
+                anomaly_map=maps[i],
+                distance_maps=[stack[i] for stack in distances.values()],
+                is_anomalous=None if threshold is None else bool(score > threshold),
+            )
+            for i, score in enumerate(image_scores)
+        ]
+
+    def with_scoring(self, **changes: Any) -> "Detector":
+        """Return a detector that shares this one's networks and scores otherwise, uncalibrated."""
+        return Detector(
+            self.method,
+            size_px=self.size_px,
+            scoring=replace(self.scoring, **changes),
+            teacher_file=self.teacher_file,
+            config=self.config,
+            device=self.device,
+        )
+
+    def save(self, path: str | Path, *, half: bool = False) -> None:
+        """Write the checkpoint to `path` (.safetensors), beside it first and then renamed.
+
+        Args:
+            half: store float16, half the size; reading gives float32 again, rounded.
+
+        Raises:
+            ValueError: the name does not end in .safetensors.
+            OSError: the folder cannot be written, or the disk is full; nothing half-written stays.
+        """
+        path = checked_checkpoint_name(path)
+        header = {
+            "schema": SCHEMA,
+            "method": "reverse_distillation",
+            "backbone": self.method.backbone,
+            "layers": self.method.layers,
+            "size_px": self.size_px,
+            "scoring": asdict(self.scoring),
+            "teacher_file": self.teacher_file,
+            "calibration": asdict(self.calibration) if self.calibration else None,
+            "config": self.config,
+        }
+        tensors = self.method.trained_parts().state_dict()
+        if half:
+            tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+        tensors = {key: value.cpu().contiguous() for key, value in tensors.items()}
+        metadata = {"rd4ad": json.dumps(header, sort_keys=True)}
+        replace_file(path, lambda beside: save_file(tensors, beside, metadata))
+
+    @classmethod
+    def load(
+        cls, path: str | Path, *, weights: str | Path | None = None, device: str = "cpu"
+    ) -> "Detector":
+        """Return the detector that `save` wrote to `path`.
+
+        Args:
+            path: a .safetensors checkpoint of this package.
+            weights: file or folder of the teacher's weights; found as in `find_weights` otherwise.
+            device: a torch device.
+
+        Raises:
+            FileNotFoundError: no such checkpoint, or the teacher's weights are not here.
+            ValueError: truncated, not a checkpoint of this package, of a newer schema, or trained
+                with another teacher file than the one found.
+        """
+        path = Path(path)
+        header, tensors = read_checkpoint(path)
+        teacher, teacher_file = backbones.load_teacher(header["backbone"], weights)
+        wanted = header["teacher_file"]
+        if wanted["sha256"] != teacher_file["sha256"]:
+            raise ValueError(
+                f"{path} was trained with the teacher file {wanted['name']} "
+                f"(sha256 {wanted['sha256'][:12]}...), but {teacher_file['name']} "
+                f"({teacher_file['sha256'][:12]}...) was found: name the right one with --weights"
+            )
+        method = ReverseDistillation(
+            header["backbone"], layers=tuple(header["layers"]), teacher=teacher
+        )
+        backbones.fill_module(method.trained_parts(), tensors, str(path))
+        calibration = header["calibration"]
+        if calibration:
+            calibration = Calibration(
+                scores=tuple(calibration["scores"]), quantile=calibration["quantile"]
+            )
+        return cls(
+            method,
+            size_px=header["size_px"],
+            scoring=Scoring(**header["scoring"]),
+            teacher_file=teacher_file,
+            calibration=calibration,
+            config=header["config"],
+            device=device,
+        )
+
+    @classmethod
+    def from_official(
+        cls,
+        checkpoint: str | Path,
+        *,
+        backbone: str = "wide_resnet50_2",
+        weights: str | Path | None = None,
+        size_px: int = 256,
+        device: str = "cpu",
+    ) -> "Detector":
+        """Return a detector from a checkpoint of the released code, {"bn": ..., "decoder": ...}.
+
+        Raises:
+            FileNotFoundError: no such file, or no teacher weights.
+            ValueError: not such a checkpoint, or of another backbone.
+        """
+        if not Path(checkpoint).is_file():
+            raise FileNotFoundError(f"no checkpoint at {checkpoint}")
+        state: dict[str, Any] = backbones.read_state_dict(Path(checkpoint))
+        if not {"bn", "decoder"} <= set(state):
+            raise ValueError(
+                f"{checkpoint} is no checkpoint of the released code: expected the entries 'bn' "
+                f"and 'decoder', found {', '.join(sorted(state)[:6])}"
+            )
+        teacher, teacher_file = backbones.load_teacher(backbone, weights)
+        method = ReverseDistillation(backbone, teacher=teacher)
+        backbones.fill_module(method.bottleneck, state["bn"], f"{checkpoint} ('bn')")
+        backbones.fill_module(method.student, state["decoder"], f"{checkpoint} ('decoder')")
+        return cls(
+            method, size_px=size_px, scoring=Scoring(), teacher_file=teacher_file, device=device
+        )
+
+
+def normalise(images: NDArray[np.uint8]) -> Tensor:
+    """Return images (N, S, S, 3) uint8 as (N, 3, S, S) float32 with ImageNet's mean and deviation."""
+    batch = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+    return (batch - torch.tensor(_MEAN).view(3, 1, 1)) / torch.tensor(_STD).view(3, 1, 1)
+
+
+def checked_checkpoint_name(path: str | Path) -> Path:
+    """Return the path, which must end in .safetensors.
+
+    Raises:
+        ValueError: it does not.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"a checkpoint's name ends in .safetensors; got {path}")
+    return path
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return header and float32 tensors of a checkpoint; see `Detector.load` for what is raised."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} is not a whole .safetensors file ({error}): it may be truncated, or a pickle; "
+            "checkpoints of the released code are read by Detector.from_official"
+        ) from error
+    if "rd4ad" not in metadata:
+        raise ValueError(f"{path} holds tensors but no rd4ad header: not one of our checkpoints")
+    header = json.loads(metadata["rd4ad"])
+    if header["schema"] > SCHEMA:
+        raise ValueError(
+            f"{path} has checkpoint schema {header['schema']}, this version reads up to {SCHEMA}: "
+            "update rd4ad"
+        )
+    floats = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    return header, floats
+
+
+def replace_file(path: Path, write: Callable[[Path], None]) -> None:
+    """Call `write` with a name beside `path`, then rename it to `path`: whole, or not there.
+
+    Raises:
+        OSError: as `write` or the rename raise it; the file beside is gone then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

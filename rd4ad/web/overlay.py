@@ -1,0 +1,97 @@
+"""Draw an anomaly map over its image: transparent where normal, with its scale shown."""
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from plotly.colors import sample_colorscale, unlabel_rgb
+from scipy.ndimage import binary_erosion
+
+BAR_PX = 26  # height of the strip below the picture that shows the scale
+RANGE_TOP = 2.0  # the scale ends at this many thresholds
+
+
+@cache
+def colour_table() -> NDArray[np.uint8]:
+    """Return the (256, 3) colours of the heatmap, Plotly's perceptually even "Inferno".
+
+    The darkest fifth is left out: it would be lost over a dark part.
+    """
+    colours = sample_colorscale("Inferno", np.linspace(0.2, 1, 256).tolist())
+    return np.array([unlabel_rgb(colour) for colour in colours]).round().astype(np.uint8)
+
+
+def overlay(
+    image: NDArray[np.uint8],
+    anomaly_map: NDArray[np.floating],
+    low: float,
+    high: float,
+    *,
+    opacity: float = 0.75,
+) -> NDArray[np.uint8]:
+    """Return the image (H, W, 3) with its map (h, w) over it, resized to the image.
+
+    Args:
+        image: (H, W, 3) uint8.
+        anomaly_map: (h, w), higher is more anomalous.
+        low: value up to which nothing is drawn.
+        high: value from which on the colour is full; above `low`.
+        opacity: of the full colour, in [0, 1].
+
+    Raises:
+        ValueError: `high` is not above `low`.
+    """
+    if not high > low:
+        raise ValueError(f"the scale's end must lie above its start; got {low} to {high}")
+    strength = np.clip((anomaly_map.astype(np.float32) - low) / (high - low), 0, 1)
+    height, width = image.shape[:2]
+    resized = Image.fromarray(strength).resize((width, height), Image.Resampling.BILINEAR)
+    strength = np.asarray(resized)[..., None]
+    colours = colour_table()[np.rint(strength[..., 0] * 255).astype(np.uint8)]
+    alpha = opacity * np.minimum(1, 2 * strength)  # full colour from the middle of the scale on
+    blended: NDArray[np.uint8] = (image * (1 - alpha) + colours * alpha).round().astype(np.uint8)
+    return blended
+
+
+def outline(
+    image: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int]
+) -> NDArray[np.uint8]:
+    """Return the image with the inner edge of the mask (H, W) drawn, one pixel in 200 wide."""
+    width = max(1, round(min(image.shape[:2]) / 200))
+    edge = mask & ~binary_erosion(mask, iterations=width, border_value=1)
+    drawn = image.copy()
+    drawn[edge] = colour
+    return drawn
+
+
+def with_scale(picture: NDArray[np.uint8], low: float, high: float, label: str) -> Image.Image:
+    """Return the picture with a strip below it: the colours from `low` to `high`, and a label."""
+    height, width = picture.shape[:2]
+    canvas = Image.new("RGB", (width, height + BAR_PX), "white")
+    canvas.paste(Image.fromarray(picture), (0, 0))
+    length = max(32, width // 4)
+    ramp = np.tile(colour_table()[np.linspace(0, 255, length).astype(int)], (8, 1, 1))
+    draw = ImageDraw.Draw(canvas)
+    middle = height + BAR_PX // 2
+    draw.text((4, middle), f"{low:.2f}", fill="black", anchor="lm")
+    left = 8 + int(draw.textlength(f"{low:.2f}"))
+    canvas.paste(Image.fromarray(ramp), (left, middle - 4))
+    draw.text((left + length + 4, middle), f"{high:.2f}", fill="black", anchor="lm")
+    draw.text((width - 4, middle), label, fill="black", anchor="rm")
+    return canvas
+
+
+def display_range(
+    maps: NDArray[np.floating], normal_scores: tuple[float, ...] | None, threshold: float | None
+) -> tuple[float, float]:
+    """Return the (low, high) of the heatmap's scale.
+
+    With a calibrated detector it is fixed: from the median of the normal images' scores, which no
+    normal picture exceeds by much anywhere, to twice the threshold. Without, it spans the maps at
+    hand, from their median to their maximum: colours then compare within these images alone.
+    """
+    if normal_scores and threshold is not None:
+        return float(np.median(normal_scores)), RANGE_TOP * threshold
+    low, high = float(np.median(maps)), float(np.max(maps))
+    return low, max(high, low + 1e-6)
