@@ -1,0 +1,241 @@
+"""Pictures and masks of many kinds -> uint8 RGB and boolean arrays of one size."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rd4ad.data.decoding import eight_bit, image_size, opened
+from rd4ad.data.folders import DatasetError, Sample, listed
+
+Picture = str | Path | Image.Image | NDArray[np.uint8]
+Images = NDArray[np.uint8]
+Masks = NDArray[np.bool_]
+Progress = Callable[[int, int], None]
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageBatch:
+    """Images of one size, and what could not be read.
+
+    Args:
+        images: (N, S, S, 3) uint8 RGB, in the order of the sources.
+        kept: for each image the index of its source, ascending.
+        skipped: one message for each source left out; each names its file.
+    """
+
+    images: Images
+    kept: tuple[int, ...]
+    skipped: tuple[str, ...]
+
+
+def read_image(source: Picture) -> Images:
+    """Return the picture as (H, W, 3) uint8 RGB, a new array.
+
+    >>> read_image(np.full((2, 5), 7, dtype=np.uint8)).shape
+    (2, 5, 3)
+
+    Args:
+        source: a file, a PIL image, or an array (H, W, 3) uint8 RGB or (H, W) uint8 grey. Of a file
+            with several frames the first is read. Alpha is dropped, not composited. 16-bit grey is
+            scaled by its full range: 65535 becomes 255. CMYK is converted without its profile.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DatasetError: a file or PIL image that is truncated, empty, not an image, over
+            `decoding.MAX_PIXELS`, or of 32 bits a channel; the message names it.
+        ValueError: an array of another type or shape, or no picture at all.
+    """
+    return np.array(_rgb(source))
+
+
+def resize_image(image: Images, size_px: int) -> Images:
+    """Return the image as (size_px, size_px, 3) uint8, whatever its sides were.
+
+    Bilinear with antialiasing, as torchvision's `Resize((size_px, size_px))` does to a PIL image.
+
+    >>> resize_image(np.zeros((4, 6, 3), dtype=np.uint8), 2).shape
+    (2, 2, 3)
+
+    Source: hq-deng/RD4AD dataset.py, get_data_transforms.
+    """
+    return np.array(_resized(Image.fromarray(image), size_px))
+
+
+def read_mask(path: str | Path, size_px: int | None = None) -> Masks:
+    """Return the mask as booleans, True where there is a defect.
+
+    As in the release: grey levels resized bilinearly, then a defect is what exceeds half of 255. A
+    very small defect may vanish when it is made smaller.
+
+    Args:
+        path: a file of any kind that `read_image` reads; 0 is normal, 255 is defect.
+        size_px: gives (size_px, size_px); None keeps the native (H, W).
+
+    Raises:
+        FileNotFoundError: no such file.
+        DatasetError: as `read_image`; or levels that stay under half, such as 0 and 1.
+
+    Source: hq-deng/RD4AD dataset.py and test.py, evaluation.
+    """
+    grey = read_grey(path)
+    highest = int(grey.max())
+    if 0 < highest < 128:
+        raise DatasetError(
+            f"the mask {path} has {highest} as its highest level, so no pixel would count as a "
+            "defect: expected 0 for normal and 255 for defect; rewrite it with those two"
+        )
+    if size_px is not None:
+        grey = np.asarray(_resized(Image.fromarray(grey), size_px))
+    return grey > 127
+
+
+def read_grey(path: str | Path) -> NDArray[np.uint8]:
+    """Return the picture in `path` as (H, W) uint8 grey levels; raises as `read_image`."""
+    with opened(Path(path)) as image:
+        return np.array(eight_bit(image, str(path)).convert("L"))
+
+
+def read_mask_for(sample: Sample, size_px: int | None = None) -> Masks:
+    """Return the mask of a sample, all False for a normal one.
+
+    Args:
+        sample: one of a category's; only the header of its image is read.
+        size_px: as in `read_mask`.
+
+    Raises:
+        DatasetError: a defect without a mask, or a mask of another size than its image; and as
+            `read_mask`.
+    """
+    if sample.label and sample.mask_path is None:
+        raise DatasetError(f"{sample.path} shows a defect but has no mask: pixels cannot be judged")
+    if sample.mask_path is None:
+        width, height = (size_px, size_px) if size_px else image_size(sample.path)
+        return np.zeros((height, width), dtype=np.bool_)
+    size, mask_size = image_size(sample.path), image_size(sample.mask_path)
+    if size != mask_size:
+        raise DatasetError(size_difference(sample.path, size, sample.mask_path, mask_size))
+    return read_mask(sample.mask_path, size_px)
+
+
+def size_difference(
+    image: Path, size: tuple[int, int], mask: Path, mask_size: tuple[int, int]
+) -> str:
+    """Return the message for a mask whose (width, height) is not that of its image."""
+    return (
+        f"the mask {mask} is {mask_size[0]} x {mask_size[1]} pixels, its image {image} is "
+        f"{size[0]} x {size[1]}: expected one size; redraw or resize the mask"
+    )
+
+
+def read_images(
+    sources: Sequence[Picture],
+    size_px: int,
+    *,
+    workers: int | None = None,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> ImageBatch:
+    """Return the pictures resized to `size_px`, decoded by several threads, in the given order.
+
+    >>> grey = np.zeros((3, 5), dtype=np.uint8)
+    >>> read_images([grey, grey], 4).images.shape
+    (2, 4, 4, 3)
+
+    Args:
+        sources: as for `read_image`.
+        size_px: side of the square result in pixels; shapes are not kept.
+        workers: threads; by default one a processor, at most 8.
+        skip_bad: leave out what cannot be read and say so in `skipped`.
+        progress: called with (done, total) after every picture.
+
+    Raises:
+        DatasetError: something cannot be read, and `skip_bad` is off or nothing else is left; the
+            message counts them and names the first.
+    """
+    images = np.empty((len(sources), size_px, size_px, 3), dtype=np.uint8)
+
+    def read(index: int) -> str | None:
+        try:
+            images[index] = np.asarray(_resized(_rgb(sources[index]), size_px))
+        except (ValueError, OSError) as error:
+            return str(error)
+        return None
+
+    problems = in_threads(read, range(len(sources)), workers=workers, progress=progress)
+    skipped = tuple(problem for problem in problems if problem is not None)
+    if skipped and (not skip_bad or len(skipped) == len(sources)):
+        raise DatasetError(
+            f"{len(skipped)} of {len(sources)} images cannot be read: {listed(skipped)}"
+        )
+    kept = tuple(index for index, problem in enumerate(problems) if problem is None)
+    return ImageBatch(images[list(kept)] if skipped else images, kept, skipped)
+
+
+def read_masks(
+    samples: Sequence[Sample],
+    size_px: int,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Masks:
+    """Return the samples' masks, (N, size_px, size_px) bool, in order; see `read_mask_for`."""
+    masks = in_threads(
+        lambda sample: read_mask_for(sample, size_px), samples, workers=workers, progress=progress
+    )
+    return np.stack(masks) if masks else np.zeros((0, size_px, size_px), dtype=np.bool_)
+
+
+def in_threads(
+    work: Callable[[_Item], _Result],
+    items: Sequence[_Item],
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> list[_Result]:
+    """Return `work(item)` for every item, in order; what is raised, Ctrl-C too, ends the rest."""
+    pool = ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1))
+    results: list[_Result] = []
+    try:
+        for result in pool.map(work, items):
+            results.append(result)
+            if progress:
+                progress(len(results), len(items))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return results
+
+
+def _rgb(source: Picture) -> Image.Image:
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        return eight_bit(source, "the PIL image").convert("RGB")
+    if isinstance(source, (str, Path)):
+        with opened(Path(source)) as image:
+            return eight_bit(image, str(source)).convert("RGB")
+    raise ValueError(f"expected a path, a PIL image or a uint8 array; got {type(source).__name__}")
+
+
+def _resized(image: Image.Image, size_px: int) -> Image.Image:
+    return image.resize((size_px, size_px), Image.Resampling.BILINEAR)
+
+
+def _from_array(array: NDArray[np.generic]) -> Image.Image:
+    is_grey = array.ndim == 2
+    if array.dtype != np.uint8 or not (is_grey or (array.ndim == 3 and array.shape[2] == 3)):
+        raise ValueError(
+            "expected an array (H, W, 3) uint8 RGB or (H, W) uint8 grey with levels 0 to 255; got "
+            f"{array.shape} {array.dtype}: scale and convert it first"
+        )
+    if array.size == 0:
+        raise ValueError(f"expected at least one pixel; got an array of shape {array.shape}")
+    return Image.fromarray(array).convert("RGB")
