@@ -1,0 +1,79 @@
+"""Exact figures of anomaly detection: of images (labels, scores) and of pixels (masks, maps).
+
+Every function takes a whole category at once. An undefined figure, such as an AUROC without normal
+images, is nan. Definitions: docs/METHOD.md.
+"""
+
+from numpy.typing import ArrayLike
+
+from rd4ad.metrics import ranking as _ranking
+from rd4ad.metrics.ranking import (
+    Curve,
+    Ranking,
+    image_ranking,
+    precision_curve,
+    rate_curve,
+    roc_curve,
+    thin_curve,
+)
+from rd4ad.metrics.regions import (
+    aupro,
+    aupro_per_image,
+    pixel_ap,
+    pixel_auroc,
+    pixel_figures,
+    pixel_ranking,
+    pro_curve,
+)
+
+__all__ = [
+    "Curve",
+    "Ranking",
+    "aupro",
+    "aupro_per_image",
+    "f1_max",
+    "image_ap",
+    "image_auroc",
+    "image_figures",
+    "image_ranking",
+    "pixel_ap",
+    "pixel_auroc",
+    "pixel_figures",
+    "pixel_ranking",
+    "precision_curve",
+    "pro_curve",
+    "rate_curve",
+    "roc_curve",
+    "thin_curve",
+]
+
+
+def image_auroc(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Return the AUROC of images, in [0, 1], higher is better; nan without both kinds.
+
+    >>> image_auroc([0, 0, 1], [0.1, 0.4, 0.4])
+    0.75
+
+    Args, Raises: see `image_ranking`.
+    """
+    return _ranking.auroc(image_ranking(labels, scores))
+
+
+def image_ap(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Return the average precision of images, in [0, 1]; nan without both kinds."""
+    return _ranking.average_precision(image_ranking(labels, scores))
+
+
+def f1_max(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Return the largest F1 over all thresholds, in [0, 1]; nan without both kinds."""
+    return _ranking.f1_max(image_ranking(labels, scores))[0]
+
+
+def image_figures(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
+    """Return every image figure of a category by name."""
+    found = image_ranking(labels, scores)
+    return {
+        "image_auroc": _ranking.auroc(found),
+        "image_ap": _ranking.average_precision(found),
+        "image_f1_max": _ranking.f1_max(found)[0],
+    }
