@@ -62,6 +62,7 @@ def train(
     weights: str | Path | None = None,
     device: str = "cpu",
     cache_mib: int = 4096,
+    half: bool = False,
     skip_bad: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Detector:
@@ -78,6 +79,7 @@ def train(
         weights: file or folder of the teacher's weights; see `find_weights`.
         device: a torch device.
         cache_mib: teacher features up to this size are kept in memory, larger ones in a file.
+        half: store the checkpoint in float16; the threshold is that of the rounded networks.
         skip_bad: leave out unreadable images instead of stopping; they are reported by name.
         on_progress: called after every step.
 
@@ -110,6 +112,8 @@ def train(
         read.images[kept], config, teacher, out, record,
         device=device, cache_mib=cache_mib, report=report,
     )  # fmt: skip
+    if half:
+        method.trained_parts().half().float()  # what is calibrated is what will be loaded
     record["skipped"] = list(read.skipped)
     record["seconds"] = round(time.monotonic() - started, 1)
     detector = Detector(
@@ -122,7 +126,7 @@ def train(
     )
     if len(held):
         detector.calibration = calibrate(detector, read.images[held], config.quantile)
-    detector.save(out)
+    detector.save(out, half=half)
     state_path(out).unlink(missing_ok=True)
     return detector
 

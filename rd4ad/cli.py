@@ -1,0 +1,362 @@
+"""The command line: `rd4ad train | evaluate | predict | score | data | results | serve`.
+
+Exit codes: 0 done, 1 failed on the data or the machine, 2 wrong usage. Torch is imported only by the
+commands that need it.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import rd4ad
+from rd4ad.config import TrainingConfig
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        arguments: the command line without the program's name; `sys.argv`'s by default.
+    """
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    command: Command = options.command
+    try:
+        return command(options)
+    except KeyboardInterrupt:
+        print("\nstopped; what was complete is kept", file=sys.stderr)
+        return 1
+    except UsageError as error:
+        print(f"rd4ad: {error}", file=sys.stderr)
+        return 2
+    except (ValueError, OSError) as error:
+        print(f"rd4ad: {error}", file=sys.stderr)
+        return 1
+
+
+class UsageError(Exception):
+    """An option's value that argparse itself cannot judge."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(prog="rd4ad", description=rd4ad.__doc__.split("\n")[0])
+    parser.add_argument("--version", action="version", version=rd4ad.__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_predict(commands)
+    _add_score(commands)
+    _add_data(commands)
+    _add_results(commands)
+    _add_serve(commands)
+    return parser
+
+
+def _add(commands: Any, name: str, command: Command, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=text,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_category(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="folder of categories")
+    parser.add_argument("--category", required=True, help="category, a folder below --data")
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", type=Path, help="teacher's weight file, or a folder with it")
+    parser.add_argument("--device", default="cpu", help="torch device, e.g. cpu or cuda")
+
+
+def _add_train(commands: Any) -> None:
+    parser = _add(commands, "train", _train, "Train a detector on a category's normal images.")
+    _add_category(parser)
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint to write, .safetensors")
+    _add_device(parser)
+    parser.add_argument("--cache-mib", type=int, default=4096, help="memory for teacher features")
+    parser.add_argument("--half", action="store_true", help="store float16, half the size")
+    parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    add_config_options(parser)
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add one option a field of `TrainingConfig`, described by that class's own docstring."""
+    described = dict(re.findall(r"^ {8}(\w+): (.+)$", TrainingConfig.__doc__ or "", re.MULTILINE))
+    for field in fields(TrainingConfig):
+        assert field.default is not MISSING
+        parser.add_argument(
+            "--" + field.name.replace("_", "-"),
+            type=_layers if field.name == "layers" else type(field.default),
+            default=field.default,
+            help=described[field.name].replace("%", "%%"),
+        )
+
+
+def _layers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in re.split(r"[+,]", text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected e.g. 1+2+3 or 3, got {text!r}") from error
+
+
+def _train(options: argparse.Namespace) -> int:
+    from rd4ad.training import train
+
+    try:
+        values = {field.name: getattr(options, field.name) for field in fields(TrainingConfig)}
+        config = TrainingConfig(**values)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    with _Bars() as bars:
+        detector = train(
+            options.data,
+            options.category,
+            config,
+            out=options.out,
+            weights=options.weights,
+            device=options.device,
+            cache_mib=options.cache_mib,
+            half=options.half,
+            skip_bad=options.skip_bad,
+            on_progress=bars.training,
+        )
+    for problem in detector.config["skipped"]:
+        print(f"skipped: {problem}", file=sys.stderr)
+    threshold = detector.calibration.threshold if detector.calibration else None
+    outcome = {"checkpoint": str(options.out), "threshold": threshold} | detector.config
+    if options.json:
+        print(json.dumps(outcome))
+        return 0
+    print(f"wrote {options.out} (loss {outcome['final_loss']:.4f}, {outcome['seconds']:.0f} s)")
+    if detector.calibration:
+        n = len(detector.calibration.scores)
+        print(f"threshold {threshold:.3f}: {config.quantile:g} quantile of {n} held-out normals")
+    else:
+        print("no threshold: every normal image was trained on (--holdout 0)")
+    return 0
+
+
+def _add_evaluate(commands: Any) -> None:
+    text = "Measure a checkpoint on a category's test images and store the run."
+    parser = _add(commands, "evaluate", _evaluate, text)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint that train wrote")
+    _add_category(parser)
+    parser.add_argument("--dataset", help="name of the data set for the record (default: folder's)")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
+    _add_device(parser)
+    parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from rd4ad.detector import Detector
+    from rd4ad.evaluation import evaluate
+
+    detector = Detector.load(options.checkpoint, weights=options.weights, device=options.device)
+    with _Bars() as bars:
+        run = evaluate(
+            detector,
+            options.data,
+            options.category,
+            dataset=options.dataset,
+            results=options.results,
+            skip_bad=options.skip_bad,
+            on_progress=bars.counted,
+        )
+    _print_figures(run.metrics[run.metrics.is_default].to_dict("records"), options.json)
+    if not options.json:
+        print(f"stored {run.path}")
+    return 0
+
+
+def _add_predict(commands: Any) -> None:
+    text = "Score images: overlay PNG, raw map (float32 TIFF) and scores.csv."
+    parser = _add(commands, "predict", _predict, text)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint that train wrote")
+    parser.add_argument("images", type=Path, nargs="+", help="image files or folders (recursive)")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    _add_device(parser)
+    parser.add_argument("--opacity", type=float, default=0.75, help="of the heatmap, 0 to 1")
+    parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out")
+    parser.add_argument("--json", action="store_true", help="print the scores as JSON")
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from rd4ad.detector import Detector
+    from rd4ad.inference import predict_files
+
+    if not 0 <= options.opacity <= 1:
+        raise UsageError(f"--opacity must lie in [0, 1]; got {options.opacity}")
+    detector = Detector.load(options.checkpoint, weights=options.weights, device=options.device)
+    with _Bars() as bars:
+        rows = predict_files(
+            detector,
+            options.images,
+            options.out,
+            opacity=options.opacity,
+            skip_bad=options.skip_bad,
+            on_progress=bars.counted,
+        )
+    if options.json:
+        print(json.dumps(rows))
+    else:
+        print(f"{len(rows)} images; scores, maps and overlays in {options.out}")
+    return 0
+
+
+def _add_score(commands: Any) -> None:
+    text = "Figures for anomaly maps that any program wrote (TIFF or NPY)."
+    parser = _add(commands, "score", _score, text)
+    parser.add_argument(
+        "--maps", type=Path, required=True, help="folder with <type>/<stem>.tiff or .npy"
+    )
+    _add_category(parser)
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def _score(options: argparse.Namespace) -> int:
+    from rd4ad.evaluation import score_maps
+
+    with _Bars() as bars:
+        figures = score_maps(
+            options.maps, options.data, options.category, on_progress=bars.counted
+        )
+    _print_figures(figures, options.json)
+    return 0
+
+
+def _add_data(commands: Any) -> None:
+    text = "Check a data set, or make the generated parts."
+    parser = commands.add_parser("data", help=text, description=text)
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    check = _add(actions, "check", _check, "Name every problem of a data set in MVTec layout.")
+    check.add_argument("folder", type=Path, help="folder of categories")
+    check.add_argument("--json", action="store_true", help="print the problems as JSON")
+    make = _add(actions, "make", _make, "Write the generated parts in MVTec layout.")
+    make.add_argument("folder", type=Path, help="folder to write categories into")
+    make.add_argument("--seed", type=int, default=0, help="of everything generated")
+    make.add_argument("--train", type=int, default=60, help="normal training images a category")
+
+
+def _check(options: argparse.Namespace) -> int:
+    from rd4ad.data.checks import check_dataset, render_problems
+
+    problems = check_dataset(options.folder)
+    if options.json:
+        print(json.dumps([problem.to_dict() for problem in problems]))
+    else:
+        print(render_problems(problems))
+    return int(any(problem.severity == "error" for problem in problems))
+
+
+def _make(options: argparse.Namespace) -> int:
+    from rd4ad.data.parts import write_parts
+
+    with _Bars() as bars:
+        write_parts(
+            options.folder, seed=options.seed, n_train=options.train, progress=bars.counted
+        )
+    print(f"wrote the generated parts to {options.folder}")
+    return 0
+
+
+def _add_results(commands: Any) -> None:
+    text = "Index the stored runs, or show their figures."
+    parser = commands.add_parser("results", help=text, description=text)
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    index = _add(actions, "index", _index, "Rebuild results/index.parquet from the run folders.")
+    show = _add(actions, "show", _show, "Print the figures of the indexed runs.")
+    for action in (index, show):
+        action.add_argument("--results", type=Path, default=Path("results"), help="results folder")
+    show.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def _index(options: argparse.Namespace) -> int:
+    from rd4ad.store import rebuild_index
+
+    index, broken = rebuild_index(options.results)
+    for run in broken:
+        print(f"skipped {run.path}: {run.reason}", file=sys.stderr)
+    n_runs = index.run_id.nunique()
+    print(f"indexed {n_runs} runs, {len(index)} figures; {len(broken)} broken runs skipped")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from rd4ad.store import read_index
+
+    index = read_index(options.results)
+    chosen = index[index.is_default]
+    if options.json:
+        print(chosen.to_json(orient="records"))
+        return 0
+    table = chosen.pivot_table(index="run_id", columns="metric", values="value") * 100
+    print("percent, at each run's own layers, fusion and smoothing")
+    print(table.round(1).to_string())
+    return 0
+
+
+def _add_serve(commands: Any) -> None:
+    parser = _add(commands, "serve", _serve, "Open the explorer on one port.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=7860, help="port to listen on")
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from rd4ad.web.serve import serve
+
+    serve(host=options.host, port=options.port)
+    return 0
+
+
+def _print_figures(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([{k: None if v != v else v for k, v in row.items()} for row in rows]))
+        return
+    for row in rows:
+        value = f"{row['value']:.4f}" if row["value"] == row["value"] else f"- ({row['reason']})"
+        print(f"{row['metric']:<16} {row['definition']:<22} {value}")
+
+
+class _Bars:
+    """Progress bars on standard error, one a stage."""
+
+    def __enter__(self) -> "_Bars":
+        self.bar: Any = None
+        self.stage = ""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def counted(self, stage: str, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if stage != self.stage:
+            self.__exit__()
+            self.bar, self.stage = tqdm(total=total, desc=stage, unit="image"), stage
+        self.bar.update(done - self.bar.n)
+
+    def training(self, progress: Any) -> None:
+        self.counted(progress.stage, progress.done, progress.total)
+        if progress.loss == progress.loss:
+            self.bar.set_postfix(loss=f"{progress.loss:.4f}", refresh=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,368 @@
+"""Measure a detector, or maps from anywhere, on a category's test images, and store the run.
+
+A run keeps its distance maps, rounded to 16 bits. Every figure of the run is computed from the rounded
+ones, so that whoever reads the run folder gets the same figures again, without a model.
+"""
+
+import platform
+import resource
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tifffile
+from numpy.typing import NDArray
+
+from rd4ad import metrics
+from rd4ad.data.folders import Category, DatasetError, Sample, open_category
+from rd4ad.data.images import read_images, read_mask, read_mask_for, read_masks
+from rd4ad.detector import Detector
+from rd4ad.scoring import FUSIONS, Maps, Scoring, anomaly_maps, scaled_sigma, scores
+from rd4ad.store import CURVE_COLUMNS, Run, decode, encode, run_id, write_run
+
+OnCount = Callable[[str, int, int], None]
+Figure = dict[str, Any]
+Masks = NDArray[np.bool_] | Sequence[NDArray[np.bool_]]
+
+DEFINITIONS = {
+    "image_auroc": "exact",
+    "image_ap": "exact",
+    "image_f1_max": "exact",
+    "pixel_auroc": "exact, pooled",
+    "pixel_ap": "exact, pooled",
+    "pixel_f1_max": "exact, pooled",
+    "aupro": "MVTec, limit 0.3",
+    "aupro_0.05": "MVTec, limit 0.05",
+    "aupro_per_image": "released code",
+}
+"""Definition of every figure, as it is named beside the figure everywhere."""
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """A category's test images as arrays.
+
+    Args:
+        samples: what they are, in order.
+        labels: (N,) 0 normal, 1 defect.
+        masks: (N, S, S) bool, True where defective; None where the category has no masks.
+    """
+
+    samples: list[Sample]
+    labels: NDArray[np.int_]
+    masks: NDArray[np.bool_] | None
+
+
+def evaluate(
+    detector: Detector,
+    data: str | Path,
+    category: str,
+    *,
+    dataset: str | None = None,
+    results: str | Path = "results",
+    skip_bad: bool = False,
+    on_progress: OnCount | None = None,
+) -> Run:
+    """Measure a detector on a category's test images and store the run in `results`/runs.
+
+    Args:
+        detector: what to measure.
+        data: folder of categories in MVTec layout.
+        category: folder name below it.
+        dataset: name of the data set in the record; the folder's name by default.
+        results: folder of runs.
+        skip_bad: leave unreadable images out instead of stopping.
+        on_progress: called with (stage, done, total).
+
+    Raises:
+        DatasetError: no such category, no test images, unreadable images (without skip_bad).
+        OSError: `results` cannot be written; nothing half-written stays.
+    """
+    report = on_progress or (lambda stage, done, total: None)
+    started = time.monotonic()
+    test, images = read_test(open_category(Path(data), category), detector.size_px, skip_bad)
+    distances = detector.distances(images, progress=lambda d, n: report("distance maps", d, n))
+    kept = {layer: decode(*encode(stack)) for layer, stack in distances.items()}
+    rows = figure_grid(kept, test, detector.scoring, detector.size_px, report)
+    maps = anomaly_maps(kept, detector.scoring, detector.size_px)
+    image_scores = scores(kept, detector.scoring, detector.size_px, maps)
+    name = dataset or Path(data).resolve().name
+    determining = determined_by(detector, name, category)
+    record = determining | {
+        "run_id": run_id(determining),
+        "n_test_images": len(test.samples),
+        "n_test_defects": int(test.labels.sum()),
+        "teacher_file": detector.teacher_file["name"],
+        "threshold": detector.calibration.threshold if detector.calibration else None,
+        "threshold_note": _threshold_note(detector),
+        "seconds": round(time.monotonic() - started, 2),
+        "training": detector.config,
+    }
+    return write_run(
+        Path(results),
+        record | surroundings(),
+        pd.DataFrame(rows),
+        image_table(test, image_scores),
+        curve_table(test, maps, image_scores),
+        kept,
+    )
+
+
+def read_test(
+    category: Category, size_px: int, skip_bad: bool = False
+) -> tuple[EvaluationSet, NDArray[np.uint8]]:
+    """Return the test set and its images (N, S, S, 3) uint8, masks resized to S as the release does.
+
+    Raises:
+        DatasetError: no test images, or unreadable ones (without skip_bad).
+    """
+    if not category.test:
+        raise DatasetError(f"{category.path} has no test images: expected test/<type>/*.png")
+    read = read_images([s.path for s in category.test], size_px, skip_bad=skip_bad)
+    samples = [category.test[i] for i in read.kept]
+    labels = np.array([sample.label for sample in samples])
+    masks = None
+    if category.has_masks:
+        masks = read_masks(samples, size_px)
+    return EvaluationSet(samples, labels, masks), read.images
+
+
+def determined_by(detector: Detector, dataset: str, category: str) -> dict[str, Any]:
+    """Return all that determines a run's figures, from which its id is hashed."""
+    notes = ("seconds", "final_loss", "n_threads")
+    return {
+        "method": "reverse_distillation",
+        "dataset": dataset,
+        "category": category,
+        "backbone": detector.method.backbone,
+        "size_px": detector.size_px,
+        "seed": detector.config.get("seed"),
+        "config": {k: v for k, v in detector.config.items() if k not in notes},
+        "scoring": asdict(detector.scoring) | {"layers": _name(detector.scoring.layers)},
+        "teacher_sha256": detector.teacher_file["sha256"],
+    }
+
+
+def _threshold_note(detector: Detector) -> str:
+    if detector.calibration is None:
+        return "none: every normal image was trained on"
+    n = len(detector.calibration.scores)
+    return f"{detector.calibration.quantile:g} quantile of {n} held-out normal images"
+
+
+def surroundings() -> dict[str, Any]:
+    """Return where a run was measured: versions, processor, commit, peak memory."""
+    packages = ("torch", "torchvision", "numpy", "scipy", "pillow")
+    return {
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        "host_cpu": processor(),
+        "commit": commit(),
+        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+
+
+def processor() -> str:
+    """Return the processor's name and number of cores, as far as the system tells."""
+    import os
+
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = [x for x in info.read_text().splitlines() if x.startswith("model name")]
+        name = lines[0].split(":", 1)[1].strip() if lines else name
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def commit() -> str:
+    """Return the commit of the checkout that this package runs from, or an empty string."""
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""  # installed without its repository
+    return done.stdout.strip()
+
+
+def scoring_grid(scoring: Scoring, layers: tuple[int, ...], size_px: int) -> Iterator[Scoring]:
+    """Yield every scoring that a run records: layer subsets x fusions x smoothings.
+
+    >>> len(list(scoring_grid(Scoring(), (1, 2, 3), 256))), len(list(
+    ...     scoring_grid(Scoring(), (1, 2, 3), 128)))
+    (11, 22)
+    """
+    sigmas = sorted({scoring.sigma_px, 4.0, scaled_sigma(size_px)})
+    for n in range(1, len(layers) + 1):
+        for subset in combinations(layers, n):
+            for fusion in FUSIONS if n > 1 else FUSIONS[:1]:  # of one layer, both are the same
+                for sigma in sigmas:
+                    yield replace(scoring, layers=subset, fusion=fusion, sigma_px=sigma)
+
+
+def figure_grid(
+    distances: Mapping[int, NDArray[np.floating]],
+    test: EvaluationSet,
+    scoring: Scoring,
+    size_px: int,
+    report: OnCount = lambda stage, done, total: None,
+) -> list[Figure]:
+    """Return the rows of metrics.csv: every figure under every scoring of the grid."""
+    grid = list(scoring_grid(scoring, tuple(distances), size_px))
+    rows = []
+    for done, choice in enumerate(grid, start=1):
+        maps = anomaly_maps(distances, choice, size_px)
+        where = {
+            "layers": _name(choice.layers),
+            "fusion": choice.fusion,
+            "smoothing": choice.sigma_px,
+        }
+        found = figures(maps, scores(distances, choice, size_px, maps), test.labels, test.masks)
+        rows += [where | row for row in found]
+        report("figures", done, len(grid))
+    return rows
+
+
+def figures(
+    maps: Maps | Sequence[Maps],
+    image_scores: NDArray[np.float64],
+    labels: NDArray[np.int_],
+    masks: Masks | None,
+) -> list[Figure]:
+    """Return every figure of a category with its definition; an undefined one with the reason."""
+    values = metrics.image_figures(labels, image_scores)
+    if masks is not None:
+        values |= metrics.pixel_figures(masks, maps)
+    reason = why_undefined(labels, masks)
+    return [
+        {
+            "metric": metric,
+            "definition": definition,
+            "value": values.get(metric, np.nan),
+            "ci_low": np.nan,
+            "ci_high": np.nan,
+            "reason": reason if np.isnan(values.get(metric, np.nan)) else "",
+        }
+        for metric, definition in DEFINITIONS.items()
+    ]
+
+
+def why_undefined(labels: NDArray[np.int_], masks: Masks | None) -> str:
+    """Return why figures of such a test set may be undefined."""
+    if labels.all():
+        return "the test set has no normal image"
+    if not labels.any():
+        return "the test set has no defect"
+    if masks is None:
+        return "the category has no masks"
+    if any(np.any(mask) for mask in masks):
+        return "some map is constant, or every pixel is defective"
+    return "no pixel is marked as defective"
+
+
+def image_table(test: EvaluationSet, image_scores: NDArray[np.float64]) -> pd.DataFrame:
+    """Return the rows of images.parquet."""
+    return pd.DataFrame(
+        {
+            "image": [sample.name for sample in test.samples],
+            "defect_type": [sample.defect_type for sample in test.samples],
+            "label": test.labels,
+            "score": image_scores,
+        }
+    )
+
+
+def curve_table(
+    test: EvaluationSet, maps: Maps, image_scores: NDArray[np.float64]
+) -> pd.DataFrame:
+    """Return the rows of curves.parquet: image and pixel ROC and PR, and PRO, thinned."""
+    images = metrics.image_ranking(test.labels, image_scores)
+    curves = {}
+    if images.is_defined:
+        curves |= {
+            "image_roc": metrics.roc_curve(images),
+            "image_pr": metrics.precision_curve(images),
+        }
+    if test.masks is not None:
+        pixels = metrics.pixel_ranking(test.masks, maps)
+        curves |= {
+            "pixel_roc": metrics.roc_curve(pixels),
+            "pixel_pr": metrics.precision_curve(pixels),
+            "pro": metrics.rate_curve(pixels, pixels.weights),
+        }
+    tables = []
+    for name, whole in curves.items():
+        curve = metrics.thin_curve(whole, keep_x=0.3 if name == "pro" else None)
+        points = {"curve": name, "x": curve.x, "y": curve.y, "threshold": curve.threshold}
+        tables.append(pd.DataFrame(points))
+    return pd.concat(tables) if tables else pd.DataFrame(columns=list(CURVE_COLUMNS))
+
+
+def _name(layers: tuple[int, ...]) -> str:
+    return "+".join(map(str, layers))
+
+
+def score_maps(
+    maps: Path, data: Path, category: str, *, on_progress: OnCount | None = None
+) -> list[Figure]:
+    """Return the figures of anomaly maps that any program wrote for a category's test images.
+
+    For test/<type>/<stem>.png the map is <type>/<stem>.tiff (or .tif, .npy), below `maps`,
+    `maps`/test or `maps`/<category>/test; a 2-D array of real numbers, higher is more anomalous, of
+    its mask's size, or square: then the mask is resized to it. The image score is the map's maximum.
+
+    Raises:
+        DatasetError: a missing, unreadable or wrongly shaped map; the message names it.
+    """
+    opened = open_category(data, category)
+    homes = [maps, maps / "test", maps / category / "test"]
+    read, masks = [], []
+    for done, sample in enumerate(opened.test, start=1):
+        found = _read_map(homes, sample)
+        read.append(found)
+        masks.append(_mask_like(sample, found))
+        if on_progress:
+            on_progress("maps", done, len(opened.test))
+    labels = np.array([sample.label for sample in opened.test])
+    values = np.array([found.max() for found in read], dtype=np.float64)
+    return figures(read, values, labels, masks if opened.has_masks else None)
+
+
+def _read_map(homes: list[Path], sample: Sample) -> Maps:
+    stem = Path(sample.name).relative_to("test").with_suffix("")
+    names = [home / f"{stem}{suffix}" for home in homes for suffix in (".tiff", ".tif", ".npy")]
+    path = next((name for name in names if name.is_file()), None)
+    if path is None:
+        raise DatasetError(f"no map of {sample.name}: expected {names[0]} (or .tif, .npy)")
+    try:
+        found = np.load(path) if path.suffix == ".npy" else tifffile.imread(path)
+    except (ValueError, OSError, tifffile.TiffFileError) as error:
+        raise DatasetError(f"{path} is not a readable map: {error}") from error
+    if found.ndim != 2 or found.dtype.kind not in "fiu":
+        raise DatasetError(f"{path}: expected a 2-D map, found {found.shape} of {found.dtype}")
+    if not np.isfinite(found).all():
+        raise DatasetError(f"{path} holds NaN or infinity: every pixel needs a finite score")
+    as_float: Maps = found.astype(np.float32, copy=False)
+    return as_float
+
+
+def _mask_like(sample: Sample, anomaly_map: Maps) -> NDArray[np.bool_]:
+    if sample.mask_path is None:
+        return np.zeros(anomaly_map.shape, bool)
+    mask = read_mask_for(sample)
+    height, width = anomaly_map.shape
+    if mask.shape == anomaly_map.shape:
+        return mask
+    if height != width:
+        raise DatasetError(
+            f"the map of {sample.name} has {anomaly_map.shape}, its mask {mask.shape}: "
+            "expected the same shape, or a square map"
+        )
+    return read_mask(sample.mask_path, width)

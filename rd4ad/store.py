@@ -1,0 +1,263 @@
+"""Read and write results/: one folder a measured run, and one index of them all.
+
+    results/runs/<run_id>/run.json          what was measured, how, where (see `RECORD_KEYS`)
+                          metrics.csv       every figure under every scoring (see `METRIC_COLUMNS`)
+                          images.parquet    one row a test image (see `IMAGE_COLUMNS`)
+                          curves.parquet    ROC, PR and PRO points (see `CURVE_COLUMNS`)
+                          distances.npz     distance maps "layer1".. (N, h, w) as 16-bit codes
+    results/index.parquet                   all metrics of all runs, beside what identifies the run
+
+A run is written beside and renamed, so it is whole or not there, and it never changes afterwards. A
+run folder that was damaged by hand is reported with its reason and skipped.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pyarrow import ArrowException
+
+SCHEMA = 1
+METRIC_COLUMNS = (
+    "layers", "fusion", "smoothing", "metric", "definition", "value", "ci_low", "ci_high", "reason",
+)  # fmt: skip
+IMAGE_COLUMNS = ("image", "defect_type", "label", "score")
+CURVE_COLUMNS = ("curve", "x", "y", "threshold")
+RECORD_KEYS = (
+    "run_id", "method", "dataset", "category", "backbone", "size_px", "seed", "config", "scoring",
+    "teacher_sha256", "n_test_images", "commit", "versions", "host_cpu", "seconds", "peak_mib",
+)  # fmt: skip
+INDEX_KEYS = ("run_id", "method", "dataset", "category", "backbone", "size_px", "seed")
+_FILES = ("run.json", "metrics.csv", "images.parquet", "curves.parquet", "distances.npz")
+_UNREADABLE = (OSError, ValueError, KeyError, BadZipFile, ArrowException)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run folder; `record` and `metrics` are in memory, the rest is read on demand.
+
+    Args:
+        path: its folder.
+        record: run.json.
+        metrics: metrics.csv, with the further column `is_default`: the run's own layers, fusion and
+            smoothing.
+    """
+
+    path: Path
+    record: dict[str, Any]
+    metrics: pd.DataFrame
+
+    def images(self) -> pd.DataFrame:
+        """Return one row a test image."""
+        return _with_columns(pd.read_parquet(self.path / "images.parquet"), IMAGE_COLUMNS)
+
+    def curves(self) -> pd.DataFrame:
+        """Return the points of the run's curves."""
+        return _with_columns(pd.read_parquet(self.path / "curves.parquet"), CURVE_COLUMNS)
+
+    def distances(self) -> dict[int, NDArray[np.float32]]:
+        """Return the distance maps by layer, (N, h, w) float32, as every figure was computed from."""
+        with np.load(self.path / "distances.npz", allow_pickle=False) as arrays:
+            layers = sorted(int(key.removeprefix("layer")) for key in arrays if "layer" in key)
+            return {k: decode(arrays[f"layer{k}"], arrays[f"scale{k}"]) for k in layers}
+
+
+@dataclass(frozen=True)
+class BrokenRun:
+    """A run folder that cannot be read, and why."""
+
+    path: Path
+    reason: str
+
+
+def encode(stack: NDArray[np.floating]) -> tuple[NDArray[np.uint16], np.float32]:
+    """Return a non-negative array as 16-bit codes and the step between them, its maximum / 65535.
+
+    Half as large as float32, and 8 to 16 times finer than float16 where distance maps have their
+    values. Rounding to float16 moved an image AUROC by 4e-4 (docs/LOG.md).
+    """
+    step = np.float32(stack.max() / 65535) or np.float32(1)
+    return np.rint(stack / step).astype(np.uint16), step
+
+
+def decode(codes: NDArray[np.uint16], step: np.float32) -> NDArray[np.float32]:
+    """Return the array (float32) that `encode` was given, rounded to its codes.
+
+    >>> decode(*encode(np.array([0.0, 0.25, 1.0]))).round(4).tolist()
+    [0.0, 0.25, 1.0]
+    """
+    decoded: NDArray[np.float32] = codes.astype(np.float32) * np.float32(step)
+    return decoded
+
+
+def run_id(determining: Mapping[str, Any]) -> str:
+    """Return the id of a run: a readable start and a hash of all that determines its figures.
+
+    >>> run_id({"method": "reverse_distillation", "dataset": "mvtec", "category": "bottle",
+    ...         "backbone": "resnet18", "size_px": 256, "seed": 0})
+    'rd-mvtec-bottle-resnet18-256-s0-aff082a8'
+    """
+    text = json.dumps(determining, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    short = "".join(word[0] for word in str(determining["method"]).split("_"))
+    parts = [determining[key] for key in ("dataset", "category", "backbone", "size_px")]
+    seed = "" if determining.get("seed") is None else f"-s{determining['seed']}"
+    readable = "-".join([short, *(re.sub(r"[^A-Za-z0-9_]+", "_", str(part)) for part in parts)])
+    return f"{readable}{seed}-{digest}"
+
+
+def write_run(
+    results: Path,
+    record: Mapping[str, Any],
+    metrics: pd.DataFrame,
+    images: pd.DataFrame,
+    curves: pd.DataFrame,
+    distances: Mapping[int, NDArray[np.floating]],
+) -> Run:
+    """Write a run folder below `results`/runs and return the run as read back.
+
+    Writing a run that is there already, with the same figures, changes nothing.
+
+    Raises:
+        ValueError: columns or keys are missing, or the run is there with other figures.
+        OSError: it cannot be written; nothing half-written stays.
+    """
+    missing = [key for key in RECORD_KEYS if key not in record]
+    if missing:
+        raise ValueError(f"the record lacks {', '.join(missing)}")
+    target = results / "runs" / str(record["run_id"])
+    if target.exists():
+        return _same_run(target, _with_columns(metrics, METRIC_COLUMNS))
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    beside.mkdir(parents=True)
+    try:
+        text = json.dumps({"schema": SCHEMA, **record}, indent=1, sort_keys=True, allow_nan=False)
+        (beside / "run.json").write_text(text + "\n")
+        _with_columns(metrics, METRIC_COLUMNS).to_csv(beside / "metrics.csv", index=False)
+        _with_columns(images, IMAGE_COLUMNS).to_parquet(beside / "images.parquet", index=False)
+        _with_columns(curves, CURVE_COLUMNS).to_parquet(beside / "curves.parquet", index=False)
+        arrays: dict[str, Any] = {}
+        for layer, stack in distances.items():
+            arrays[f"layer{layer}"], arrays[f"scale{layer}"] = encode(stack)
+        np.savez_compressed(beside / "distances.npz", **arrays)
+        beside.replace(target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return read_run(target)
+
+
+def _same_run(target: Path, metrics: pd.DataFrame) -> Run:
+    run = read_run(target)
+    there, new = run.metrics["value"].to_numpy(), metrics["value"].to_numpy()
+    if there.shape != new.shape or not np.allclose(there, new, atol=1e-6, equal_nan=True):
+        raise ValueError(
+            f"{target} is there with other figures: a run never changes; move it away if it should"
+        )
+    return run
+
+
+def read_run(path: Path) -> Run:
+    """Return the run in the folder `path`.
+
+    Raises:
+        ValueError: a file is missing, damaged, or of a newer schema; the message names it.
+    """
+    for name in _FILES:
+        if not (path / name).is_file():
+            raise ValueError(f"{path / name} is missing")
+    try:
+        record = json.loads((path / "run.json").read_text())
+        if record["schema"] > SCHEMA:
+            raise ValueError(f"schema {record['schema']} is newer than {SCHEMA}: update rd4ad")
+        metrics = _with_columns(
+            pd.read_csv(path / "metrics.csv", keep_default_na=False, na_values={"value": ""},
+                        dtype={"layers": str, "reason": str, "ci_low": str, "ci_high": str}),
+            METRIC_COLUMNS,
+        )  # fmt: skip
+        metrics = metrics.assign(
+            ci_low=pd.to_numeric(metrics.ci_low), ci_high=pd.to_numeric(metrics.ci_high)
+        )
+        run = Run(path, record, metrics.assign(is_default=_is_default(metrics, record["scoring"])))
+        lacking = [key for key in RECORD_KEYS if key not in record]
+        if lacking:
+            raise ValueError(f"run.json lacks {', '.join(lacking)}")
+    except _UNREADABLE as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    return run
+
+
+def _is_default(metrics: pd.DataFrame, scoring: Mapping[str, Any]) -> "pd.Series[bool]":
+    return (
+        (metrics.layers == scoring["layers"])
+        & (metrics.fusion == scoring["fusion"])
+        & (metrics.smoothing == scoring["sigma_px"])
+    )
+
+
+def _with_columns(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
+    lacking = [column for column in columns if column not in frame]
+    if lacking:
+        raise ValueError(f"a table lacks the columns {', '.join(lacking)}")
+    return frame[list(columns)]
+
+
+def scan_runs(results: Path) -> tuple[list[Run], list[BrokenRun]]:
+    """Return the complete runs below `results`/runs and the broken ones, each sorted by name."""
+    runs, broken = [], []
+    folder = results / "runs"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.name.startswith(".") or not path.is_dir():
+            continue  # a run that is being written
+        try:
+            run = read_run(path)
+            for check in (run.images, run.curves, run.distances):
+                check()
+            runs.append(run)
+        except _UNREADABLE as error:
+            broken.append(BrokenRun(path, str(error)))
+    return runs, broken
+
+
+def rebuild_index(results: Path) -> tuple[pd.DataFrame, list[BrokenRun]]:
+    """Write `results`/index.parquet from the run folders; return it and the runs left out."""
+    runs, broken = scan_runs(results)
+    tables = [
+        run.metrics.assign(**{key: run.record[key] for key in INDEX_KEYS}) for run in runs
+    ]
+    columns = [*INDEX_KEYS, *METRIC_COLUMNS, "is_default"]
+    index = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    index = index[columns]
+    results.mkdir(parents=True, exist_ok=True)
+    beside = results / f".index.{os.getpid()}"
+    try:
+        index.to_parquet(beside, index=False)
+        beside.replace(results / "index.parquet")
+    finally:
+        beside.unlink(missing_ok=True)
+    return index, broken
+
+
+def read_index(results: Path) -> pd.DataFrame:
+    """Return the index of all runs' figures.
+
+    Raises:
+        FileNotFoundError: there is none yet; the message says which command writes it.
+        ValueError: it is damaged.
+    """
+    path = results / "index.parquet"
+    if not path.is_file():
+        raise FileNotFoundError(f"no index at {path}: write it with `rd4ad results index`")
+    try:
+        return pd.read_parquet(path)
+    except _UNREADABLE as error:
+        raise ValueError(f"{path} is damaged ({error}): `rd4ad results index`") from error
