@@ -1,14 +1,14 @@
 """The command line: `rd4ad train | evaluate | predict | score | data | results | serve`.
 
-Exit codes: 0 done, 1 failed on the data or the machine, 2 wrong usage. Torch is imported only by the
-commands that need it.
+Exit codes: 0 done, 1 failed on the data or the machine, 2 wrong usage. Torch is imported only by
+the commands that need it.
 """
 
 import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -232,9 +232,7 @@ def _score(options: argparse.Namespace) -> int:
     from rd4ad.evaluation import score_maps
 
     with _Bars() as bars:
-        figures = score_maps(
-            options.maps, options.data, options.category, on_progress=bars.counted
-        )
+        figures = score_maps(options.maps, options.data, options.category, on_progress=bars.counted)
     _print_figures(figures, options.json)
     return 0
 
@@ -267,9 +265,7 @@ def _make(options: argparse.Namespace) -> int:
     from rd4ad.data.parts import write_parts
 
     with _Bars() as bars:
-        write_parts(
-            options.folder, seed=options.seed, n_train=options.train, progress=bars.counted
-        )
+        write_parts(options.folder, seed=options.seed, n_train=options.train, progress=bars.counted)
     print(f"wrote the generated parts to {options.folder}")
     return 0
 
@@ -323,7 +319,7 @@ def _serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print_figures(rows: list[dict[str, Any]], as_json: bool) -> None:
+def _print_figures(rows: Sequence[Mapping[Any, Any]], as_json: bool) -> None:
     if as_json:
         print(json.dumps([{k: None if v != v else v for k, v in row.items()} for row in rows]))
         return
@@ -358,5 +354,10 @@ class _Bars:
             self.bar.set_postfix(loss=f"{progress.loss:.4f}", refresh=False)
 
 
-if __name__ == "__main__":
+def entry() -> None:
+    """Run the command line and leave with its exit code."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

@@ -13,7 +13,7 @@ class TrainingConfig:
     """All that determines a training, beside the images and the teacher's weights.
 
     Args:
-        backbone: teacher: resnet18, resnet34, resnet50, wide_resnet50_2 (ImageNet) or compact (bundled)
+        backbone: resnet18, resnet34, resnet50, wide_resnet50_2 (ImageNet) or compact (bundled)
         layers: teacher layers used in training, a choice of 1, 2, 3
         size_px: side in pixels to which images are resized, a multiple of 32
         epochs: passes over the normal images

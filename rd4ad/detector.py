@@ -1,8 +1,9 @@
 """The torch border: a trained method with all that it needs to turn images into NumPy figures.
 
-Gradients are off here and nowhere else. A checkpoint is one .safetensors file: bottleneck and student
-as tensors; configuration, teacher's name and sha256, and calibration as JSON in its header. The frozen
-teacher is not in it: fifteen categories share one teacher, which is found by name and compared by hash.
+Gradients are off here and nowhere else. A checkpoint is one .safetensors file: bottleneck and
+student as tensors; configuration, teacher's name and sha256, and calibration as JSON in its header.
+The frozen teacher is not in it: fifteen categories share one teacher, which is found by name and
+compared by hash.
 """
 
 import json
@@ -278,7 +279,7 @@ class Detector:
 
 
 def normalise(images: NDArray[np.uint8]) -> Tensor:
-    """Return images (N, S, S, 3) uint8 as (N, 3, S, S) float32 with ImageNet's mean and deviation."""
+    """Return images (N, S, S, 3) uint8 as (N, 3, S, S) float32, normalised as for ImageNet."""
     batch = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
     return (batch - torch.tensor(_MEAN).view(3, 1, 1)) / torch.tensor(_STD).view(3, 1, 1)
 

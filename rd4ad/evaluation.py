@@ -1,7 +1,7 @@
 """Measure a detector, or maps from anywhere, on a category's test images, and store the run.
 
-A run keeps its distance maps, rounded to 16 bits. Every figure of the run is computed from the rounded
-ones, so that whoever reads the run folder gets the same figures again, without a model.
+A run keeps its distance maps, rounded to 16 bits. Every figure of the run is computed from the
+rounded ones, so that whoever reads the run folder gets the same figures again, without a model.
 """
 
 import platform
@@ -53,11 +53,13 @@ class EvaluationSet:
         samples: what they are, in order.
         labels: (N,) 0 normal, 1 defect.
         masks: (N, S, S) bool, True where defective; None where the category has no masks.
+        skipped: a message for each image left out.
     """
 
     samples: list[Sample]
     labels: NDArray[np.int_]
     masks: NDArray[np.bool_] | None
+    skipped: tuple[str, ...]
 
 
 def evaluate(
@@ -98,6 +100,7 @@ def evaluate(
     record = determining | {
         "run_id": run_id(determining),
         "n_test_images": len(test.samples),
+        "skipped": list(test.skipped),
         "n_test_defects": int(test.labels.sum()),
         "teacher_file": detector.teacher_file["name"],
         "threshold": detector.calibration.threshold if detector.calibration else None,
@@ -118,7 +121,7 @@ def evaluate(
 def read_test(
     category: Category, size_px: int, skip_bad: bool = False
 ) -> tuple[EvaluationSet, NDArray[np.uint8]]:
-    """Return the test set and its images (N, S, S, 3) uint8, masks resized to S as the release does.
+    """Return the test set, its masks resized as in the release, and its images (N, S, S, 3).
 
     Raises:
         DatasetError: no test images, or unreadable ones (without skip_bad).
@@ -131,7 +134,7 @@ def read_test(
     masks = None
     if category.has_masks:
         masks = read_masks(samples, size_px)
-    return EvaluationSet(samples, labels, masks), read.images
+    return EvaluationSet(samples, labels, masks, read.skipped), read.images
 
 
 def determined_by(detector: Detector, dataset: str, category: str) -> dict[str, Any]:
@@ -279,12 +282,10 @@ def image_table(test: EvaluationSet, image_scores: NDArray[np.float64]) -> pd.Da
     )
 
 
-def curve_table(
-    test: EvaluationSet, maps: Maps, image_scores: NDArray[np.float64]
-) -> pd.DataFrame:
+def curve_table(test: EvaluationSet, maps: Maps, image_scores: NDArray[np.float64]) -> pd.DataFrame:
     """Return the rows of curves.parquet: image and pixel ROC and PR, and PRO, thinned."""
     images = metrics.image_ranking(test.labels, image_scores)
-    curves = {}
+    curves: dict[str, metrics.Curve] = {}
     if images.is_defined:
         curves |= {
             "image_roc": metrics.roc_curve(images),
@@ -316,7 +317,8 @@ def score_maps(
 
     For test/<type>/<stem>.png the map is <type>/<stem>.tiff (or .tif, .npy), below `maps`,
     `maps`/test or `maps`/<category>/test; a 2-D array of real numbers, higher is more anomalous, of
-    its mask's size, or square: then the mask is resized to it. The image score is the map's maximum.
+    its mask's size, or square: then the mask is resized to it. The image score is the map's
+    maximum.
 
     Raises:
         DatasetError: a missing, unreadable or wrongly shaped map; the message names it.

@@ -1,8 +1,8 @@
 """Distance maps -> anomaly map -> score, in NumPy, the same for every method and every page.
 
 Bilinear upsampling with align_corners=True and a Gaussian with a reflecting border are both linear
-and separable, so each is one small matrix applied from the left and from the right: U D U^T upsamples
-and G M G^T smooths. They match torch and SciPy to float32.
+and separable, so each is one small matrix applied from the left and from the right: U D U^T
+upsamples and G M G^T smooths. They match torch and SciPy to float32.
 """
 
 from collections.abc import Mapping
@@ -112,8 +112,9 @@ def anomaly_maps(
     """
     gaussian = smoothing(size_px, scoring.sigma_px)
     if scoring.fusion == "product":
-        return gaussian @ fused_maps(distances, scoring, size_px) @ gaussian.T
-    total = np.zeros((), np.float32)
+        fused = fused_maps(distances, scoring, size_px)
+        return (gaussian @ fused @ gaussian.T).astype(np.float32, copy=False)
+    total: Maps = np.zeros((1, size_px, size_px), np.float32)
     for layer in scoring.layers:  # smoothing is linear: upsampling and Gaussian in one matrix
         stack = _layer(distances, layer)
         rows = gaussian @ upsampling(stack.shape[1], size_px)

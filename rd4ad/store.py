@@ -66,8 +66,9 @@ class Run:
         return _with_columns(pd.read_parquet(self.path / "curves.parquet"), CURVE_COLUMNS)
 
     def distances(self) -> dict[int, NDArray[np.float32]]:
-        """Return the distance maps by layer, (N, h, w) float32, as every figure was computed from."""
-        with np.load(self.path / "distances.npz", allow_pickle=False) as arrays:
+        """Return the distance maps by layer, (N, h, w) float32."""
+        path = self.path / "distances.npz"
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             layers = sorted(int(key.removeprefix("layer")) for key in arrays if "layer" in key)
             return {k: decode(arrays[f"layer{k}"], arrays[f"scale{k}"]) for k in layers}
 
@@ -179,14 +180,7 @@ def read_run(path: Path) -> Run:
         record = json.loads((path / "run.json").read_text())
         if record["schema"] > SCHEMA:
             raise ValueError(f"schema {record['schema']} is newer than {SCHEMA}: update rd4ad")
-        metrics = _with_columns(
-            pd.read_csv(path / "metrics.csv", keep_default_na=False, na_values={"value": ""},
-                        dtype={"layers": str, "reason": str, "ci_low": str, "ci_high": str}),
-            METRIC_COLUMNS,
-        )  # fmt: skip
-        metrics = metrics.assign(
-            ci_low=pd.to_numeric(metrics.ci_low), ci_high=pd.to_numeric(metrics.ci_high)
-        )
+        metrics = _with_columns(_read_metrics(path / "metrics.csv"), METRIC_COLUMNS)
         run = Run(path, record, metrics.assign(is_default=_is_default(metrics, record["scoring"])))
         lacking = [key for key in RECORD_KEYS if key not in record]
         if lacking:
@@ -194,6 +188,16 @@ def read_run(path: Path) -> Run:
     except _UNREADABLE as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     return run
+
+
+def _read_metrics(path: Path) -> pd.DataFrame:
+    numbers = ("smoothing", "value", "ci_low", "ci_high")
+    return pd.read_csv(
+        path,
+        keep_default_na=False,
+        na_values={number: [""] for number in numbers},
+        dtype=dict.fromkeys(METRIC_COLUMNS, str) | dict.fromkeys(numbers, float),
+    )
 
 
 def _is_default(metrics: pd.DataFrame, scoring: Mapping[str, Any]) -> "pd.Series[bool]":
@@ -231,9 +235,7 @@ def scan_runs(results: Path) -> tuple[list[Run], list[BrokenRun]]:
 def rebuild_index(results: Path) -> tuple[pd.DataFrame, list[BrokenRun]]:
     """Write `results`/index.parquet from the run folders; return it and the runs left out."""
     runs, broken = scan_runs(results)
-    tables = [
-        run.metrics.assign(**{key: run.record[key] for key in INDEX_KEYS}) for run in runs
-    ]
+    tables = [run.metrics.assign(**{key: run.record[key] for key in INDEX_KEYS}) for run in runs]
     columns = [*INDEX_KEYS, *METRIC_COLUMNS, "is_default"]
     index = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
     index = index[columns]

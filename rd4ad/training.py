@@ -1,9 +1,9 @@
 """Train reverse distillation on the normal images of one category.
 
-The teacher never changes and images are not augmented, so its features are computed once and kept: in
-memory when they fit the stated budget, in a memory-mapped file beside the checkpoint otherwise. The
-order of images depends on (seed, epoch) alone, so training that was killed goes on from its last state
-to the same result as if it had never stopped (same machine, same number of threads).
+The teacher never changes and images are not augmented, so its features are computed once and kept:
+in memory when they fit the stated budget, in a memory-mapped file beside the checkpoint otherwise.
+The order of images depends on (seed, epoch) alone, so training that was killed goes on from its
+last state to the same result as if it had never stopped (same machine, same number of threads).
 """
 
 import json
@@ -68,8 +68,8 @@ def train(
 ) -> Detector:
     """Train on `category`/train/good below `data`, write the checkpoint `out`, return the detector.
 
-    A state file `.<name>.state` beside `out` is written every two minutes; called again with the same
-    arguments after a kill, training goes on from it. It is removed at the end.
+    A state file `.<name>.state` beside `out` is written every two minutes; called again with the
+    same arguments after a kill, training goes on from it. It is removed at the end.
 
     Args:
         data: folder of categories in MVTec layout.
@@ -169,7 +169,7 @@ def fit(
     cache_mib: int,
     report: "_Reporter",
 ) -> ReverseDistillation:
-    """Return the method trained on images (N, S, S, 3) uint8, resuming `out`'s state if it is there."""
+    """Return the method trained on images (N, S, S, 3) uint8, going on from `out`'s state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         method = ReverseDistillation(config.backbone, config.layers, teacher=teacher).to(device)

@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny_data,
     assert digests[0] == digests[1] != digests[2]
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for the end of the process in the middle of an epoch."""
 
 
@@ -56,9 +56,9 @@ def test_a_killed_training_resumes_to_the_same_weights(tiny_data, tmp_path, monk
 
     def kill(progress):
         if progress.stage == "training" and progress.done > 20:
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(tiny_data, "part", CONFIG, out=resumed, on_progress=kill)
     assert state_path(resumed).exists()
     assert not resumed.exists()
@@ -92,9 +92,9 @@ def test_a_state_of_another_configuration_is_refused(tiny_data, tmp_path, monkey
 
     def kill(progress):
         if progress.stage == "training" and progress.done > 20:
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(tiny_data, "part", CONFIG, out=out, on_progress=kill)
     with pytest.raises(ValueError, match="holds an unfinished training with another configuration"):
         train(tiny_data, "part", replace(CONFIG, seed=5), out=out)

@@ -128,8 +128,8 @@ class Teacher(nn.Module):
         """Return the features of layer1, layer2, layer3 for images (B, 3, S, S)."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))  # (B, width, S/4, S/4)
         features = []
-        for layer in (self.layer1, self.layer2, self.layer3):
-            x = layer(x)
+        for index in (1, 2, 3):
+            x = self.get_submodule(f"layer{index}")(x)
             features.append(x)
         return features
 

@@ -1,9 +1,9 @@
 """Reverse distillation from a one-class embedding (Deng & Li, CVPR 2022).
 
-A frozen teacher sees the image; a bottleneck (fusion MFF, then one-class embedding OCE) squeezes its
-three feature maps into one small code; a student decodes that code back into the teacher's features,
-deepest first. Trained on normal images alone, the student cannot restore what it never saw, so the
-distance between teacher and student at a position says how anomalous it is.
+A frozen teacher sees the image; a bottleneck (fusion MFF, then one-class embedding OCE) squeezes
+its three feature maps into one small code; a student decodes that code back into the teacher's
+features, deepest first. Trained on normal images alone, the student cannot restore what it never
+saw, so the distance between teacher and student at a position says how anomalous it is.
 
 Module names inside `Bottleneck` and `Student` are those of the released checkpoints
 ({"bn": bottleneck, "decoder": student}), which therefore load as they are.
@@ -67,8 +67,8 @@ class Bottleneck(nn.Module):
 class Student(nn.Module):
     """Decode the bottleneck's code into the teacher's features, the backbone mirrored.
 
-    Its layer1 restores the teacher's layer3, its layer3 the teacher's layer1 (released names). It is
-    built down to the finest layer asked for.
+    Its layer1 restores the teacher's layer3, its layer3 the teacher's layer1 (released names). It
+    is built down to the finest layer asked for.
     """
 
     def __init__(self, shape: Backbone, layers: tuple[int, ...] = LAYERS) -> None:
@@ -88,7 +88,7 @@ class Student(nn.Module):
         """Return the restored features, finest first; the finest is that of the finest layer."""
         restored = []
         for index in range(self.n_stages):
-            code = getattr(self, f"layer{index + 1}")(code)
+            code = self.get_submodule(f"layer{index + 1}")(code)
             restored.append(code)
         return restored[::-1]
 
@@ -152,8 +152,8 @@ def _down(channels_in: int, channels_out: int) -> tuple[nn.Conv2d, nn.BatchNorm2
 def _initialise(module: nn.Module) -> None:
     """Kaiming-normal convolutions (fan_out, ReLU), as the release; norms start at one and zero.
 
-    The release's loop tests for nn.Conv2d, which a transposed convolution is not: those keep torch's
-    own default initialisation.
+    The release's loop tests for nn.Conv2d, which a transposed convolution is not: those keep
+    torch's own default initialisation.
     """
     for part in module.modules():
         if isinstance(part, nn.Conv2d):

@@ -1,7 +1,7 @@
 """AUROC, AP, F1-max and their curves, exact: every distinct score is a threshold, ties are merged.
 
-Positives are few and negatives many, so only the negatives are sorted as a whole. Every figure follows
-from how many negatives lie above each positive, which is one binary search a positive:
+Positives are few and negatives many, so only the negatives are sorted as a whole. Every figure
+follows from how many negatives lie above each positive, which is one binary search a positive:
 
 - AUROC is the mean over positives of the share of negatives below it, ties counting half;
 - recall changes only at positives' scores, so AP and F1-max need no other threshold.
@@ -9,6 +9,7 @@ from how many negatives lie above each positive, which is one binary search a po
 
 import heapq
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -141,8 +142,8 @@ def roc_curve(ranking: Ranking) -> Curve:
 def rate_curve(ranking: Ranking, gains: NDArray[np.float64]) -> Curve:
     """Return the sum of `gains` of the positives detected over false-positive rate.
 
-    Between two points the true curve is a straight line: one stands at both ends of every stretch in
-    which positives are gained.
+    Between two points the true curve is a straight line: one stands at both ends of every stretch
+    in which positives are gained.
 
     Args:
         ranking: see `Ranking`.
@@ -166,8 +167,8 @@ def precision_curve(ranking: Ranking) -> Curve:
 def thin_curve(curve: Curve, n_points: int = MAX_POINTS, keep_x: float | None = None) -> Curve:
     """Return at most `n_points` of the curve's points, chosen to keep its area.
 
-    Starting from both ends, the stretch whose area is furthest from a straight line's is split in the
-    middle of its length, again and again. Curves of anomaly maps move by far less than 1e-4.
+    Starting from both ends, the stretch whose area is furthest from a straight line's is split in
+    the middle of its length, again and again. Curves of anomaly maps move by far less than 1e-4.
 
     Args:
         curve: any curve with ascending x.
@@ -190,7 +191,7 @@ def thin_curve(curve: Curve, n_points: int = MAX_POINTS, keep_x: float | None = 
         after = int(np.searchsorted(curve.x, keep_x, side="right"))
         chosen |= {max(after - 1, 0), min(after, n - 1)}
     ends = sorted(chosen)
-    heap = [stretch(i, j) for i, j in zip(ends[:-1], ends[1:], strict=True)]
+    heap = [stretch(i, j) for i, j in pairwise(ends)]
     heapq.heapify(heap)
     while len(chosen) < n_points and heap:
         _, i, j = heapq.heappop(heap)

@@ -3,17 +3,17 @@
 PRO has several definitions in use; each has its own function here (docs/METHOD.md lists them).
 
 `aupro`, MVTec's: at every threshold, the mean over all regions of the category of the share of the
-region that is detected, against the share of all normal pixels of the category that are; area up to a
-false-positive rate of 0.3, divided by 0.3. That mean of shares is a sum over defective pixels, each
-weighted by 1 / (number of regions x size of its region). So a pixel with score s adds its weight times
-a ramp, from the rate of normal pixels above s to the rate of those at or above s, and the area under
-all ramps up to the limit is exact, ties included, without drawing the curve.
+region that is detected, against the share of all normal pixels of the category that are; area up to
+a false-positive rate of 0.3, divided by 0.3. That mean of shares is a sum over defective pixels,
+each weighted by 1 / (number of regions x size of its region). So a pixel with score s adds its
+weight times a ramp, from the rate of normal pixels above s to the rate of those at or above s, and
+the area under all ramps up to the limit is exact, ties included, without drawing the curve.
 """
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.ndimage import label as label_regions
 
 from rd4ad.metrics.ranking import (
@@ -121,7 +121,7 @@ def aupro(masks: Stack, maps: Stack, fpr_limit: float = _LIMIT) -> float:
 
 
 def area_up_to(ranking: Ranking, fpr_limit: float) -> float:
-    """Return the area under the weighted `rate_curve` up to a false-positive rate, divided by that rate."""
+    """Return the area under the weighted `rate_curve` up to a rate, divided by that rate."""
     if not 0 < fpr_limit <= 1:
         raise ValueError(f"fpr_limit must lie in (0, 1]; got {fpr_limit}")
     if not ranking.is_defined:
@@ -146,12 +146,14 @@ def pro_curve(masks: Stack, maps: Stack) -> Curve:
 def aupro_per_image(masks: Stack, maps: Stack) -> float:
     """Return the PRO figure of the released RD4AD code; nan if undefined.
 
-    For each defective image on its own: 200 linear thresholds from the map's minimum to its maximum;
-    overlap is the mean over that image's regions; the false-positive rate is over that image's normal
-    pixels; points at 0.3 and above are dropped, the rates divided by the largest one kept, and the
-    trapezoids summed. Then the mean over defective images. Normal images play no part.
+    For each defective image on its own: 200 linear thresholds from the map's minimum to its
+    maximum; overlap is the mean over that image's regions; the false-positive rate is over that
+    image's normal pixels; points at 0.3 and above are dropped, the rates divided by the largest one
+    kept, and the trapezoids summed. Then the mean over defective images. Normal images play no
+    part.
 
-    Undefined without a defective image, and where a map is constant or jumps over all rates below 0.3.
+    Undefined without a defective image, and where a map is constant or jumps over all rates below
+    0.3.
 
     Source: hq-deng/RD4AD test.py, compute_pro and evaluation.
     """

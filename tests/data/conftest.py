@@ -41,7 +41,7 @@ def draw_mask() -> Draw:
 
 @pytest.fixture
 def data(tmp_path: Path, draw: Draw, draw_mask: Draw) -> Path:
-    """Folder with the whole category `nut`: 3 to train on, 2 normal and 2 + 1 defects to test on."""
+    """Folder with the category `nut`: 3 to train on, 2 normal and 2 + 1 defects to test on."""
     nut = tmp_path / "data" / "nut"
     names = [f"train/good/{i:03d}" for i in range(3)] + [f"test/good/{i:03d}" for i in range(2)]
     defects = ["test/crack/000", "test/crack/001", "test/bent/000"]

@@ -79,7 +79,9 @@ def training_losses(method: ReverseDistillation, images: np.ndarray, steps: int)
     return np.array(losses)
 
 
-@pytest.mark.parametrize(("backbone", "steps"), [("resnet18", 4), ("resnet50", 2), ("wide_resnet50_2", 2)])
+@pytest.mark.parametrize(
+    ("backbone", "steps"), [("resnet18", 4), ("resnet50", 2), ("wide_resnet50_2", 2)]
+)
 def test_training_losses_equal_the_released_ones(shared_dir, backbone, steps):
     # Adam's first steps move every weight by the learning rate in the direction of its gradient's
     # sign. Where the gradient is as small as rounding, the sign is chance, and in the 50-layer nets

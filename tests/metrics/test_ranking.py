@@ -14,7 +14,8 @@ from rd4ad.metrics import (
     roc_curve,
     thin_curve,
 )
-from rd4ad.metrics.ranking import Curve, f1_max as f1_and_threshold
+from rd4ad.metrics.ranking import Curve
+from rd4ad.metrics.ranking import f1_max as f1_and_threshold
 
 values = st.integers(0, 4).map(float) | st.floats(-10, 10, width=32)  # many ties, and few
 sets = st.lists(st.tuples(st.booleans(), values), min_size=2, max_size=40).filter(
@@ -30,9 +31,7 @@ def split(pairs):
 @given(sets)
 def test_auroc_is_the_share_of_pairs_in_order_ties_counting_half(pairs):
     labels, scores = split(pairs)
-    wins = [
-        (p > n) + (p == n) / 2 for p in scores[labels == 1] for n in scores[labels == 0]
-    ]
+    wins = [(p > n) + (p == n) / 2 for p in scores[labels == 1] for n in scores[labels == 0]]
     assert image_auroc(labels, scores) == pytest.approx(np.mean(wins), abs=1e-12)
 
 

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def slow_pro_points(masks, maps):
 def slow_aupro(masks, maps, limit):
     x, y = slow_pro_points(masks, maps)
     at_limit = None
-    for (x0, x1), (y0, y1) in zip(zip(x, x[1:], strict=False), zip(y, y[1:], strict=False), strict=True):
+    for (x0, x1), (y0, y1) in zip(pairwise(x), pairwise(y), strict=True):
         if x0 <= limit < x1:
             at_limit = y0 + (y1 - y0) * (limit - x0) / (x1 - x0)
     kept = x <= limit
@@ -136,7 +137,10 @@ def test_all_figures_together_equal_each_alone():
 
 def test_images_of_different_sizes_pool_their_pixels():
     masks, maps = example()
-    cut = [m[: 8 + 4 * i] for i, m in enumerate(masks)], [m[: 8 + 4 * i] for i, m in enumerate(maps)]
+    cut = (
+        [m[: 8 + 4 * i] for i, m in enumerate(masks)],
+        [m[: 8 + 4 * i] for i, m in enumerate(maps)],
+    )
     flat = [np.concatenate([a.ravel() for a in arrays_]) for arrays_ in cut]
     assert pixel_auroc(*cut) == pytest.approx(roc_auc_score(*flat), abs=1e-9)
 

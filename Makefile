@@ -1,0 +1,38 @@
+# The two commands are `make demo` and `make test`; `make help` lists all.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+demo: .venv/demo  ## install and open the explorer on http://localhost:7860
+	$(BIN)/rd4ad serve
+
+test: .venv/dev  ## install and run the tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+check: .venv/dev  ## format, lint, types and tests: what CI runs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
+	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/report.py
+
+.venv/demo: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -r requirements.txt
+	$(BIN)/python -m pip install -q --no-deps -e .
+	@touch $@
+
+.venv/dev: .venv/demo requirements-dev.txt
+	$(BIN)/python -m pip install -q -r requirements-dev.txt
+	@touch $@
+
+.PHONY: help demo test check bench

@@ -1,0 +1,1 @@
+"""Frozen backbones, and one module a method."""

@@ -1,0 +1,1 @@
+"""What people see: overlays, tables, the explorer and its server. No torch."""

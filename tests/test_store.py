@@ -1,0 +1,216 @@
+import json
+import os
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rd4ad import store
+from rd4ad.store import (
+    RECORD_KEYS,
+    SCHEMA,
+    decode,
+    encode,
+    read_index,
+    read_run,
+    rebuild_index,
+    run_id,
+    scan_runs,
+    write_run,
+)
+
+IDENTITY = {
+    "method": "reverse_distillation", "dataset": "set", "category": "part", "backbone": "compact",
+    "size_px": 64, "seed": 0,
+}  # fmt: skip
+
+
+def parts(value=0.9, **changes):
+    scoring = {"layers": "1+2", "fusion": "sum", "sigma_px": 4.0}
+    record = dict.fromkeys(RECORD_KEYS, "") | IDENTITY | {"scoring": scoring} | changes
+    record["run_id"] = run_id({key: record[key] for key in IDENTITY})
+    rows = [
+        ("1+2", "sum", 4.0, "image_auroc", "exact", value, np.nan, np.nan, ""),
+        ("1", "sum", 4.0, "image_auroc", "exact", 0.8, np.nan, np.nan, ""),
+        ("1+2", "sum", 4.0, "aupro", "MVTec, limit 0.3", np.nan, np.nan, np.nan, "no masks"),
+    ]
+    metrics = pd.DataFrame(rows, columns=store.METRIC_COLUMNS)
+    images = pd.DataFrame([("test/good/0.png", "good", 0, 0.1)], columns=store.IMAGE_COLUMNS)
+    curves = pd.DataFrame([("image_roc", 0.0, 0.0, 1.0)], columns=store.CURVE_COLUMNS)
+    rng = np.random.default_rng(0)
+    distances = {1: rng.random((2, 4, 4), dtype=np.float32), 2: np.zeros((2, 2, 2), np.float32)}
+    return record, metrics, images, curves, distances
+
+
+def test_a_run_is_read_back_as_it_was_written(tmp_path):
+    record, metrics, images, curves, distances = parts()
+    run = write_run(tmp_path, record, metrics, images, curves, distances)
+    assert run.record == record | {"schema": SCHEMA}
+    pd.testing.assert_frame_equal(run.metrics[list(metrics.columns)], metrics)
+    assert run.metrics.is_default.tolist() == [True, False, True]
+    pd.testing.assert_frame_equal(run.images(), images)
+    pd.testing.assert_frame_equal(run.curves(), curves)
+    for layer, stack in run.distances().items():
+        np.testing.assert_allclose(stack, distances[layer], atol=1e-5)
+
+
+def test_rounding_distances_twice_is_rounding_them_once():
+    stack = np.random.default_rng(0).random((3, 8, 8)).astype(np.float32) * 1.7
+    once = decode(*encode(stack))
+    np.testing.assert_array_equal(decode(*encode(once)), once)
+    assert np.abs(once - stack).max() <= stack.max() / 65535 / 2 * 1.01
+
+
+def test_the_same_run_again_changes_nothing_and_other_figures_are_refused(tmp_path):
+    first = write_run(tmp_path, *parts())
+    before = {p.name: p.stat().st_mtime_ns for p in first.path.iterdir()}
+    write_run(tmp_path, *parts())
+    assert {p.name: p.stat().st_mtime_ns for p in first.path.iterdir()} == before
+    with pytest.raises(ValueError, match="is there with other figures"):
+        write_run(tmp_path, *parts(value=0.5))
+
+
+def test_an_id_is_that_of_what_determines_the_run():
+    assert run_id(IDENTITY) == run_id(dict(reversed(IDENTITY.items())))
+    assert run_id(IDENTITY) != run_id(IDENTITY | {"seed": 1})
+    assert run_id(IDENTITY | {"dataset": "a/../b c"}).startswith("rd-a_b_c-part-compact-64-s0-")
+
+
+def test_a_record_that_lacks_a_key_is_refused(tmp_path):
+    record, *rest = parts()
+    del record["commit"]
+    with pytest.raises(ValueError, match="the record lacks commit"):
+        write_run(tmp_path, record, *rest)
+
+
+def test_a_table_that_lacks_a_column_is_refused_and_nothing_stays(tmp_path):
+    record, metrics, images, curves, distances = parts()
+    with pytest.raises(ValueError, match="lacks the columns score"):
+        write_run(tmp_path, record, metrics, images.drop(columns="score"), curves, distances)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
+    def fill_the_disk(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", fill_the_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_run(tmp_path, *parts())
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError):
+        write_run(tmp_path, *parts())
+
+
+def break_json(folder):
+    (folder / "run.json").write_text('{"run_id": ')
+
+
+def break_parquet(folder):
+    file = folder / "images.parquet"
+    file.write_bytes(file.read_bytes()[:100])
+
+
+def break_npz(folder):
+    file = folder / "distances.npz"
+    file.write_bytes(file.read_bytes()[:200])
+
+
+def remove_curves(folder):
+    (folder / "curves.parquet").unlink()
+
+
+def remove_a_column(folder):
+    table = pd.read_csv(folder / "metrics.csv")
+    table.drop(columns="definition").to_csv(folder / "metrics.csv", index=False)
+
+
+def write_words(folder):
+    text = (folder / "metrics.csv").read_text()
+    (folder / "metrics.csv").write_text(text.replace("0.9", "nine"))
+
+
+def make_newer(folder):
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | {"schema": SCHEMA + 1}))
+
+
+def drop_a_key(folder):
+    record = json.loads((folder / "run.json").read_text())
+    del record["scoring"]
+    (folder / "run.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (break_json, "cannot be read"),
+        (break_parquet, "images.parquet|Parquet"),
+        (break_npz, "zip|truncated|magic"),
+        (remove_curves, r"curves\.parquet is missing"),
+        (remove_a_column, "lacks the columns definition"),
+        (write_words, "cannot be read"),
+        (make_newer, "update rd4ad"),
+        (drop_a_key, "scoring"),
+    ],
+)
+def test_a_damaged_run_is_reported_and_the_others_are_still_indexed(tmp_path, damage, reason):
+    write_run(tmp_path, *parts())
+    bad = write_run(tmp_path, *parts(seed=1))
+    damage(bad.path)
+    runs, broken = scan_runs(tmp_path)
+    assert [run.record["seed"] for run in runs] == [0]
+    assert [item.path for item in broken] == [bad.path]
+    assert re.search(reason, broken[0].reason), broken[0].reason
+    index, again = rebuild_index(tmp_path)
+    assert set(index.seed) == {0}
+    assert again == broken
+
+
+def test_a_pickle_in_the_distances_is_not_opened(tmp_path):
+    run = write_run(tmp_path, *parts())
+    np.savez(run.path / "distances.npz", layer1=np.array([{}], dtype=object), scale1=1.0)
+    _, broken = scan_runs(tmp_path)
+    assert "pickle" in broken[0].reason
+
+
+def test_a_run_that_is_being_written_is_not_a_broken_run(tmp_path):
+    (tmp_path / "runs/.rd-part.123").mkdir(parents=True)
+    assert scan_runs(tmp_path) == ([], [])
+
+
+def test_the_index_holds_every_figure_of_every_run(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path, *parts(seed=seed))
+    rebuild_index(tmp_path)
+    index = read_index(tmp_path)
+    assert len(index) == 6
+    assert index.groupby("run_id").is_default.sum().tolist() == [2, 2]
+    first = (tmp_path / "index.parquet").read_bytes()
+    rebuild_index(tmp_path)
+    assert (tmp_path / "index.parquet").read_bytes() == first
+
+
+def test_an_index_of_no_runs_is_empty_and_whole(tmp_path):
+    index, broken = rebuild_index(tmp_path)
+    assert (len(index), broken) == (0, [])
+    assert len(read_index(tmp_path)) == 0
+
+
+def test_a_missing_or_damaged_index_says_which_command_writes_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="rd4ad results index"):
+        read_index(tmp_path)
+    (tmp_path / "index.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match="rd4ad results index"):
+        read_index(tmp_path)
+
+
+def test_a_folder_without_files_names_the_first_missing_one(tmp_path):
+    with pytest.raises(ValueError, match=r"run\.json is missing"):
+        read_run(tmp_path)
