@@ -16,7 +16,7 @@ check: .venv/dev  ## format, lint, types and tests: what CI runs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+	@$(MAKE) --no-print-directory test
 
 bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	$(BIN)/python benchmarks/metrics.py
@@ -26,6 +26,7 @@ bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 .venv/demo: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@echo "Installing into .venv: some minutes, once."
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -r requirements.txt
 	$(BIN)/python -m pip install -q --no-deps -e .

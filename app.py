@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from rd4ad.published import averages
 from rd4ad.web import frame
 from rd4ad.web.tables import marked, published_table, runs_table
 
@@ -11,21 +10,30 @@ METRICS = {
     "pro": "PRO (definition not stated)",
     "image_auroc": "Image AUROC",
 }
-SHOWN = {
-    "image_auroc": "image AUROC",
-    "pixel_auroc": "pixel AUROC",
+SETTINGS = {
+    "dataset": "Data set",
+    "category": "Category",
+    "backbone": "Backbone",
+    "size_px": "Size, px",
+    "seed": "Seed",
+    "layers": "Layers",
+    "smoothing": "Smoothing, px",
+}
+FIGURES = {
+    "image_auroc": "Image AUROC",
+    "pixel_auroc": "Pixel AUROC",
     "aupro": "PRO, MVTec at 0.3",
     "aupro_per_image": "PRO, released code",
 }
 
-frame.open_page("RD4AD Explorer")
+frame.open_page(frame.NAME)
 st.caption(
     "Anomaly detection by reverse distillation (Deng & Li, CVPR 2022): the figures that papers "
     "report for MVTec AD, and the figures that this code measured. The two are never averaged "
     "together."
 )
 
-st.header("Reported: Table 2 of the paper, percent")
+st.subheader("Reported by the paper, percent")
 metric = st.segmented_control(
     "Figure",
     list(METRICS),
@@ -34,42 +42,35 @@ metric = st.segmented_control(
     help="Pixel AUROC pools all pixels of a category. How PRO was computed, the paper does not "
     "say; the released code averages over images. Image AUROC is known for RD4AD at 256 px alone.",
 )
-published = frame.published(frame.modified("published/mvtec.csv"))
-computed = averages(published)
-table = published_table(published, computed, metric or "pixel_auroc")
+metric = metric or "pixel_auroc"  # a second click takes the choice back
+published, averages = (table[table["by"] == "RD4AD paper"] for table in frame.published())
+table = published_table(published, averages, metric)
 st.dataframe(
     marked(table),
     width="stretch",
     height=35 * (len(table) + 1) + 3,
-    column_config={"_index": st.column_config.TextColumn("Category", width="small")},
+    column_config={"_index": st.column_config.TextColumn("Category", width=100)},
 )
 st.caption(
-    "Number after a method: image size in pixels. Bold on a tint: best of its row, computed. "
-    "The last three rows are means of the rows above, computed here."
+    "MVTec AD, Tables 1 and 2. Number after a method: image size in pixels. Bold on a tint: best "
+    "of its row, computed. The last three rows are means of the rows above, computed here."
 )
-for row in computed[(computed["metric"] == metric) & ~computed["agrees"]].itertuples():
+for row in averages[(averages["metric"] == metric) & ~averages["agrees"]].itertuples():
     st.info(
         f"{row.method} at {row.size_px} px: the paper states {100 * row.stated:.1f} as the total "
         f"average; its rows give {100 * row.computed:.2f}.",
         icon=":material/rule:",
     )
 
-st.header("Reproduced: measured by this code, percent")
-for run in frame.broken_runs():
-    st.warning(f"A run was skipped: {run.path.name}. {run.reason}", icon=":material/warning:")
-if frame.modified("index.parquet"):
-    runs = runs_table(frame.index(frame.modified("index.parquet")))
-    runs = runs.rename(columns=SHOWN)
-    columns = ["dataset", "category", "backbone", "size_px", "seed", "layers", "smoothing"]
-    formats = dict.fromkeys(SHOWN.values(), "{:.1f}") | {"smoothing": "{:g}"}
-    shown = runs[columns + list(SHOWN.values())].style.format(formats, na_rep="–")
+st.subheader("Reproduced by this code, percent")
+index = frame.measured()
+if index is not None:
+    runs = runs_table(index).rename(columns=SETTINGS | FIGURES)
+    formats = dict.fromkeys(FIGURES.values(), "{:.1f}") | {"Smoothing, px": "{:g}"}
+    shown = runs[[*SETTINGS.values(), *FIGURES.values()]].style.format(formats, na_rep="–")
     st.dataframe(shown, width="stretch", hide_index=True)
     st.caption(
-        "Smoothing: standard deviation of the Gaussian in pixels. MVTec AD here is a copy of "
-        "256 px; the paper's figures are those of WideResNet-50 on the originals."
-    )
-else:
-    st.info(
-        "No measured run yet. `rd4ad evaluate CHECKPOINT --data DIR --category NAME` stores one, "
-        "`rd4ad results index` lists it here."
+        "Smoothing: standard deviation of the Gaussian in pixels. The runs on MVTec AD that come "
+        "with this project used images downsized to 256 px; the paper's figures are those of "
+        "WideResNet-50 on the originals."
     )

@@ -1,52 +1,68 @@
-"""Figures from papers: results/published/mvtec.csv, one figure a row, each with its source.
+"""Figures from papers: results/published/, each row with its source (docs/RESULTS.md).
 
-Columns: method, size_px, category, group (texture, object), metric, definition, value in [0, 1],
-kind (reported: by the paper itself; third-party: by somebody else's run), source, note. Averages
-that a paper states have the category avg_texture, avg_object or avg_total and are kept beside the
-rows that they claim to average; `averages` computes our own.
+Figures by category of MVTec AD are read from mvtec.csv (the paper's Tables 1 and 2) and
+mvtec_later.csv (other methods, and other people's runs of this one). Averages that a source states
+have the category avg_texture, avg_object or avg_total and stand beside the rows that they claim to
+average; `averages` computes our own.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
 
-COLUMNS = (
-    "method", "size_px", "category", "group", "metric", "definition", "value", "kind", "source",
-    "note",
+KEYS = ("method", "backbone", "size_px", "setting", "by", "metric")
+"""What identifies a column of a table; `by` is who measured or printed it."""
+COLUMNS = (*KEYS, "category", "group", "definition", "value", "kind", "source", "note")
+TEXTURES = ("carpet", "grid", "leather", "tile", "wood")
+OBJECTS = (
+    "bottle", "cable", "capsule", "hazelnut", "metal_nut", "pill", "screw", "toothbrush",
+    "transistor", "zipper",
 )  # fmt: skip
-GROUPS = {"avg_texture": "texture", "avg_object": "object", "avg_total": None}
-"""Name of each average and the group of categories that it is over; None for all."""
+GROUPS = {"avg_texture": TEXTURES, "avg_object": OBJECTS, "avg_total": TEXTURES + OBJECTS}
+"""The categories that each average is over."""
 
 
 def read_published(results: Path) -> pd.DataFrame:
-    """Return the published figures of MVTec AD.
+    """Return the published figures of MVTec AD, fractions in [0, 1], one a row.
 
     Raises:
-        FileNotFoundError: the table is not there.
+        FileNotFoundError: a table is not there.
         ValueError: it lacks a column.
     """
-    path = results / "published" / "mvtec.csv"
+    folder = results / "published"
+    tables = [_read_table(folder / name) for name in ("mvtec.csv", "mvtec_later.csv")]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"no published figures at {path}: the checkout is not whole")
-    table = pd.read_csv(path, keep_default_na=False, dtype={"value": float, "size_px": int})
+    table = pd.read_csv(path, keep_default_na=False, na_values={"size_px": [""]})
     lacking = [column for column in COLUMNS if column not in table]
     if lacking:
         raise ValueError(f"{path} lacks the columns {', '.join(lacking)}")
-    return table
+    return table[list(COLUMNS)].astype({"size_px": "Int64", "value": float})
 
 
-def average(rows: pd.DataFrame, n_expected: int) -> float:
+def average(rows: pd.DataFrame, categories: Collection[str]) -> float:
     """Return the mean of one figure over categories.
 
+    >>> average(pd.DataFrame({"category": ["tile", "wood"], "value": [0.9, 1.0],
+    ...                       "kind": ["reported", "reported"]}), {"tile", "wood"})
+    0.95
+
     Args:
-        rows: `value` and `kind`, one row a category.
-        n_expected: number of categories that belong to the average.
+        rows: `category`, `value` and `kind`, one row a category.
+        categories: those that the average is over.
 
     Raises:
-        ValueError: a category is missing or there twice, or kinds of figures are mixed.
+        ValueError: a category is missing, foreign or there twice, or kinds of figures are mixed.
     """
-    if len(rows) != n_expected or rows["value"].isna().any():
-        raise ValueError(f"an average over {n_expected} categories needs them all; got {len(rows)}")
+    known = rows[rows["value"].notna()]
+    if sorted(known["category"]) != sorted(categories):
+        n = len(set(known["category"]) & set(categories))
+        raise ValueError(f"an average needs every category once; known: {n} of {len(categories)}")
     kinds = sorted(set(rows["kind"]))
     if len(kinds) != 1:
         raise ValueError(f"figures of different kinds are never averaged: {', '.join(kinds)}")
@@ -54,26 +70,23 @@ def average(rows: pd.DataFrame, n_expected: int) -> float:
 
 
 def averages(table: pd.DataFrame) -> pd.DataFrame:
-    """Return our averages beside the stated ones, for every method, size and metric.
+    """Return our averages beside the stated ones, for every column of the published tables.
 
-    Columns: method, size_px, metric, category (avg_...), computed, stated, agrees: whether they are
-    equal when both are rounded to a tenth of a percent, give or take one unit of rounding in the
-    cells.
+    Columns: `KEYS`, category (avg_...), computed (NaN with a reason where it is refused), stated
+    (NaN where none is), reason, agrees: whether both are the same, give or take the rounding of
+    the average and of the cells to a tenth of a percent; true where one is unknown.
     """
-    cells = table[~table["category"].isin(GROUPS)]
     found = []
-    for (method, size_px, metric), rows in cells.groupby(["method", "size_px", "metric"]):
-        for name, group in GROUPS.items():
-            members = rows if group is None else rows[rows["group"] == group]
-            computed = average(members, {"texture": 5, "object": 10}.get(group or "", 15))
-            stated = table[
-                (table["method"] == method)
-                & (table["size_px"] == size_px)
-                & (table["metric"] == metric)
-                & (table["category"] == name)
-            ]["value"]
-            value = float(stated.iloc[0]) if len(stated) else float("nan")
-            agrees = value != value or abs(value - computed) <= 0.001
-            found.append((method, size_px, metric, name, computed, value, agrees))
-    columns = ["method", "size_px", "metric", "category", "computed", "stated", "agrees"]
-    return pd.DataFrame(found, columns=columns)
+    for key, rows in table.groupby(list(KEYS), sort=False, dropna=False):
+        values = rows.set_index("category")["value"]
+        for name, categories in GROUPS.items():
+            members = rows[rows["category"].isin(categories)]
+            try:
+                computed, reason = average(members, categories), ""
+            except ValueError as error:
+                computed, reason = float("nan"), str(error)
+            stated = float(values.get(name, float("nan")))
+            agrees = not abs(stated - computed) > 0.001 + 1e-9  # false of NaN, so NaN agrees
+            found.append((*key, name, computed, stated, reason, agrees))
+    columns = [*KEYS, "category", "computed", "stated", "reason", "agrees"]
+    return pd.DataFrame(found, columns=columns).astype({"size_px": "Int64"})

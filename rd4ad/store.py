@@ -4,7 +4,8 @@
                           metrics.csv       every figure under every scoring (see `METRIC_COLUMNS`)
                           images.parquet    one row a test image (see `IMAGE_COLUMNS`)
                           curves.parquet    ROC, PR and PRO points (see `CURVE_COLUMNS`)
-                          distances.npz     distance maps "layer1".. (N, h, w) as 16-bit codes
+                          distances.npz     distance maps "layer1".. (N, h, w) as 16-bit codes,
+                                            and "masks" where their licence lets them be kept
     results/index.parquet                   all metrics of all runs, beside what identifies the run
 
 A run is written beside and renamed, so it is whole or not there, and it never changes afterwards. A
@@ -16,16 +17,18 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pyarrow import ArrowException
+from pyarrow import ArrowException, parquet
 
 SCHEMA = 1
 METRIC_COLUMNS = (
@@ -39,7 +42,10 @@ RECORD_KEYS = (
 )  # fmt: skip
 INDEX_KEYS = ("run_id", "method", "dataset", "category", "backbone", "size_px", "seed")
 _FILES = ("run.json", "metrics.csv", "images.parquet", "curves.parquet", "distances.npz")
-_UNREADABLE = (OSError, ValueError, KeyError, BadZipFile, ArrowException)
+_DAMAGED = (  # what damaged JSON, CSV, Parquet and zip files raise; each was seen
+    OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, RuntimeError,
+    BadZipFile, zlib.error, ArrowException,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,19 +64,56 @@ class Run:
     metrics: pd.DataFrame
 
     def images(self) -> pd.DataFrame:
-        """Return one row a test image."""
-        return _with_columns(pd.read_parquet(self.path / "images.parquet"), IMAGE_COLUMNS)
+        """Return one row a test image.
+
+        Raises:
+            ValueError: the file is damaged; the message names it. So do the methods below.
+        """
+        return self._table("images.parquet", IMAGE_COLUMNS)
 
     def curves(self) -> pd.DataFrame:
         """Return the points of the run's curves."""
-        return _with_columns(pd.read_parquet(self.path / "curves.parquet"), CURVE_COLUMNS)
+        return self._table("curves.parquet", CURVE_COLUMNS)
 
     def distances(self) -> dict[int, NDArray[np.float32]]:
         """Return the distance maps by layer, (N, h, w) float32."""
-        path = self.path / "distances.npz"
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        arrays = self._arrays("layer", "scale")
+        with _named(self.path / "distances.npz"):
             layers = sorted(int(key.removeprefix("layer")) for key in arrays if "layer" in key)
             return {k: decode(arrays[f"layer{k}"], arrays[f"scale{k}"]) for k in layers}
+
+    def masks(self) -> NDArray[np.bool_] | None:
+        """Return the masks (N, S, S), True where defective; None where the run keeps none."""
+        return self._arrays("masks").get("masks")
+
+    def check(self) -> None:
+        """Read every file whole.
+
+        Raises:
+            ValueError: one is damaged, or they do not belong together; the message says which.
+        """
+        n_images = len(self.images())
+        self.curves()
+        stacks = {f"layer {layer}": stack for layer, stack in self.distances().items()}
+        masks = self.masks()
+        for name, stack in (stacks if masks is None else stacks | {"masks": masks}).items():
+            if stack.ndim != 3 or len(stack) != n_images:
+                raise ValueError(
+                    f"{self.path / 'distances.npz'}: {name} has the shape {stack.shape}; "
+                    f"expected three axes, the first of the {n_images} images in images.parquet"
+                )
+
+    def _table(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+        with _named(self.path / name) as path:
+            return _with_columns(pd.read_parquet(path), columns)
+
+    def _arrays(self, *starts: str) -> dict[str, Any]:
+        with (
+            _named(self.path / "distances.npz") as path,
+            path.open("rb") as file,
+            np.load(file, allow_pickle=False) as arrays,
+        ):
+            return {key: arrays[key] for key in arrays if key.startswith(starts)}
 
 
 @dataclass(frozen=True)
@@ -85,10 +128,17 @@ def encode(stack: NDArray[np.floating]) -> tuple[NDArray[np.uint16], np.float32]
     """Return a non-negative array as 16-bit codes and the step between them, its maximum / 65535.
 
     Half as large as float32, and 8 to 16 times finer than float16 where distance maps have their
-    values. Rounding to float16 moved an image AUROC by 4e-4 (docs/LOG.md).
+    values. Rounding to float16 moved an image AUROC by 4e-4 (docs/LOG.md). Values below zero, which
+    are cosines rounded to over one, become zero.
+
+    Raises:
+        ValueError: a value is not finite.
     """
-    step = np.float32(stack.max() / 65535) or np.float32(1)
-    return np.rint(stack / step).astype(np.uint16), step
+    if not np.isfinite(stack).all():
+        raise ValueError("distance maps hold NaN or infinity; nothing is stored")
+    step = np.float32(stack.max() / 65535)
+    step = step if step > 0 else np.float32(1)
+    return np.rint(np.maximum(stack, 0) / step).astype(np.uint16), step
 
 
 def decode(codes: NDArray[np.uint16], step: np.float32) -> NDArray[np.float32]:
@@ -124,22 +174,33 @@ def write_run(
     images: pd.DataFrame,
     curves: pd.DataFrame,
     distances: Mapping[int, NDArray[np.floating]],
+    masks: NDArray[np.bool_] | None = None,
 ) -> Run:
     """Write a run folder below `results`/runs and return the run as read back.
 
     Writing a run that is there already, with the same figures, changes nothing.
 
+    Args:
+        results: folder of results.
+        record: run.json, with `RECORD_KEYS`.
+        metrics: figures, with `METRIC_COLUMNS`.
+        images: one row a test image, with `IMAGE_COLUMNS`.
+        curves: points of curves, with `CURVE_COLUMNS`.
+        distances: distance maps (N, h, w) by layer.
+        masks: (N, S, S), True where defective; only where their licence lets them be kept.
+
     Raises:
         ValueError: columns or keys are missing, or the run is there with other figures.
         OSError: it cannot be written; nothing half-written stays.
     """
-    missing = [key for key in RECORD_KEYS if key not in record]
-    if missing:
-        raise ValueError(f"the record lacks {', '.join(missing)}")
+    _require(record, RECORD_KEYS)
+    if not re.fullmatch(r"\w[\w.-]*", str(record["run_id"]), re.ASCII):
+        raise ValueError(f"{record['run_id']!r} is no run id: expected letters, digits, _ . -")
     target = results / "runs" / str(record["run_id"])
     if target.exists():
         return _same_run(target, _with_columns(metrics, METRIC_COLUMNS))
     beside = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)  # of a process of the same number that was killed
     beside.mkdir(parents=True)
     try:
         text = json.dumps({"schema": SCHEMA, **record}, indent=1, sort_keys=True, allow_nan=False)
@@ -147,7 +208,7 @@ def write_run(
         _with_columns(metrics, METRIC_COLUMNS).to_csv(beside / "metrics.csv", index=False)
         _with_columns(images, IMAGE_COLUMNS).to_parquet(beside / "images.parquet", index=False)
         _with_columns(curves, CURVE_COLUMNS).to_parquet(beside / "curves.parquet", index=False)
-        arrays: dict[str, Any] = {}
+        arrays: dict[str, Any] = {} if masks is None else {"masks": masks}
         for layer, stack in distances.items():
             arrays[f"layer{layer}"], arrays[f"scale{layer}"] = encode(stack)
         np.savez_compressed(beside / "distances.npz", **arrays)
@@ -170,24 +231,56 @@ def _same_run(target: Path, metrics: pd.DataFrame) -> Run:
 def read_run(path: Path) -> Run:
     """Return the run in the folder `path`.
 
+    Tables and distance maps are looked at, not read; `Run.check` reads them.
+
     Raises:
         ValueError: a file is missing, damaged, or of a newer schema; the message names it.
     """
     for name in _FILES:
         if not (path / name).is_file():
             raise ValueError(f"{path / name} is missing")
-    try:
-        record = json.loads((path / "run.json").read_text())
-        if record["schema"] > SCHEMA:
-            raise ValueError(f"schema {record['schema']} is newer than {SCHEMA}: update rd4ad")
+    with _named(path / "run.json"):
+        record = _checked_record(json.loads((path / "run.json").read_text()), path.name)
+    with _named(path / "metrics.csv"):
         metrics = _with_columns(_read_metrics(path / "metrics.csv"), METRIC_COLUMNS)
-        run = Run(path, record, metrics.assign(is_default=_is_default(metrics, record["scoring"])))
-        lacking = [key for key in RECORD_KEYS if key not in record]
-        if lacking:
-            raise ValueError(f"run.json lacks {', '.join(lacking)}")
-    except _UNREADABLE as error:
+    for name, columns in (("images.parquet", IMAGE_COLUMNS), ("curves.parquet", CURVE_COLUMNS)):
+        with _named(path / name):
+            _require(parquet.read_schema(path / name).names, columns)
+    with _named(path / "distances.npz"), ZipFile(path / "distances.npz") as archive:
+        archive.namelist()
+    return Run(path, record, metrics.assign(is_default=_is_default(metrics, record["scoring"])))
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[Path]:
+    """Turn whatever a damaged file raises into a ValueError that names the file."""
+    try:
+        yield path
+    except _DAMAGED as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
-    return run
+
+
+def _checked_record(record: Any, folder: str) -> dict[str, Any]:
+    if not isinstance(record, dict) or not isinstance(record.get("schema"), int):
+        raise ValueError("expected an object with an integer `schema`")
+    if record["schema"] > SCHEMA:
+        raise ValueError(f"schema {record['schema']} is newer than {SCHEMA}: update rd4ad")
+    _require(record, RECORD_KEYS)
+    if record["run_id"] != folder:
+        raise ValueError(
+            f"it is of {record['run_id']!r}: a run folder has its run's id as its name"
+        )
+    if not isinstance(record["scoring"], dict):
+        raise ValueError("expected `scoring` to be an object")
+    _require(record["scoring"], ("layers", "fusion", "sigma_px"))
+    return record
+
+
+def _require(there: Iterable[str], needed: Iterable[str]) -> None:
+    present = set(there)
+    lacking = [name for name in needed if name not in present]
+    if lacking:
+        raise ValueError(f"lacking: {', '.join(lacking)}")
 
 
 def _read_metrics(path: Path) -> pd.DataFrame:
@@ -209,9 +302,7 @@ def _is_default(metrics: pd.DataFrame, scoring: Mapping[str, Any]) -> "pd.Series
 
 
 def _with_columns(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
-    lacking = [column for column in columns if column not in frame]
-    if lacking:
-        raise ValueError(f"a table lacks the columns {', '.join(lacking)}")
+    _require(frame.columns, columns)
     return frame[list(columns)]
 
 
@@ -223,19 +314,26 @@ def scan_runs(results: Path) -> tuple[list[Run], list[BrokenRun]]:
         if path.name.startswith(".") or not path.is_dir():
             continue  # a run that is being written
         try:
-            run = read_run(path)
-            for check in (run.images, run.curves, run.distances):
-                check()
-            runs.append(run)
-        except _UNREADABLE as error:
+            runs.append(read_run(path))
+        except ValueError as error:
             broken.append(BrokenRun(path, str(error)))
     return runs, broken
 
 
 def rebuild_index(results: Path) -> tuple[pd.DataFrame, list[BrokenRun]]:
-    """Write `results`/index.parquet from the run folders; return it and the runs left out."""
+    """Write `results`/index.parquet from the run folders; return it and the runs left out.
+
+    Every file of every run is read whole, so that damage anywhere in it is found.
+    """
     runs, broken = scan_runs(results)
-    tables = [run.metrics.assign(**{key: run.record[key] for key in INDEX_KEYS}) for run in runs]
+    tables = []
+    for run in runs:
+        try:
+            run.check()
+        except ValueError as error:
+            broken.append(BrokenRun(run.path, str(error)))
+        else:
+            tables.append(run.metrics.assign(**{key: run.record[key] for key in INDEX_KEYS}))
     columns = [*INDEX_KEYS, *METRIC_COLUMNS, "is_default"]
     index = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
     index = index[columns]
@@ -246,7 +344,7 @@ def rebuild_index(results: Path) -> tuple[pd.DataFrame, list[BrokenRun]]:
         beside.replace(results / "index.parquet")
     finally:
         beside.unlink(missing_ok=True)
-    return index, broken
+    return index, sorted(broken, key=lambda run: run.path)
 
 
 def read_index(results: Path) -> pd.DataFrame:
@@ -254,12 +352,14 @@ def read_index(results: Path) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: there is none yet; the message says which command writes it.
-        ValueError: it is damaged.
+        ValueError: it is damaged, or of another version.
     """
     path = results / "index.parquet"
     if not path.is_file():
         raise FileNotFoundError(f"no index at {path}: write it with `rd4ad results index`")
     try:
-        return pd.read_parquet(path)
-    except _UNREADABLE as error:
+        index = pd.read_parquet(path)
+        _require(index.columns, (*INDEX_KEYS, *METRIC_COLUMNS, "is_default"))
+    except _DAMAGED as error:
         raise ValueError(f"{path} is damaged ({error}): `rd4ad results index`") from error
+    return index

@@ -41,7 +41,8 @@ def test_from_a_folder_of_images_to_heatmaps_and_figures(capsys, tiny_data, tmp_
     anomaly_map = tifffile.imread(out / "spot/000.tiff")
     assert anomaly_map.dtype == np.float32
     assert float(rows["spot/000"]["score"]) == pytest.approx(anomaly_map.max(), rel=1e-6)
-    assert Image.open(out / "spot/000_overlay.png").width == 64
+    with Image.open(out / "spot/000_overlay.png") as picture:
+        assert picture.width == 64
 
     code, text, _ = run(capsys, "score", "--maps", out, *where, "--json")
     assert code == 0

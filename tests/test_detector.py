@@ -30,7 +30,8 @@ def test_paths_pil_images_and_arrays_give_one_and_the_same(tiny_checkpoint, pict
     path = tmp_path / "a.png"
     Image.fromarray(pictures[0]).save(path)
     detector = Detector.load(tiny_checkpoint)
-    found = detector.predict([str(path), path, Image.open(path), pictures[0]])
+    with Image.open(path) as picture:
+        found = detector.predict([str(path), path, picture, pictures[0]])
     assert len({p.score for p in found}) == 1
 
 

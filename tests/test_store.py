@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,10 @@ def parts(value=0.9, **changes):
         ("1+2", "sum", 4.0, "aupro", "MVTec, limit 0.3", np.nan, np.nan, np.nan, "no masks"),
     ]
     metrics = pd.DataFrame(rows, columns=store.METRIC_COLUMNS)
-    images = pd.DataFrame([("test/good/0.png", "good", 0, 0.1)], columns=store.IMAGE_COLUMNS)
+    images = pd.DataFrame(
+        [("test/good/0.png", "good", 0, 0.1), ("test/spot/0.png", "spot", 1, 0.7)],
+        columns=store.IMAGE_COLUMNS,
+    )
     curves = pd.DataFrame([("image_roc", 0.0, 0.0, 1.0)], columns=store.CURVE_COLUMNS)
     rng = np.random.default_rng(0)
     distances = {1: rng.random((2, 4, 4), dtype=np.float32), 2: np.zeros((2, 2, 2), np.float32)}
@@ -80,13 +84,13 @@ def test_an_id_is_that_of_what_determines_the_run():
 def test_a_record_that_lacks_a_key_is_refused(tmp_path):
     record, *rest = parts()
     del record["commit"]
-    with pytest.raises(ValueError, match="the record lacks commit"):
+    with pytest.raises(ValueError, match="lacking: commit"):
         write_run(tmp_path, record, *rest)
 
 
 def test_a_table_that_lacks_a_column_is_refused_and_nothing_stays(tmp_path):
     record, metrics, images, curves, distances = parts()
-    with pytest.raises(ValueError, match="lacks the columns score"):
+    with pytest.raises(ValueError, match="lacking: score"):
         write_run(tmp_path, record, metrics, images.drop(columns="score"), curves, distances)
     assert list((tmp_path / "runs").iterdir()) == []
 
@@ -154,7 +158,7 @@ def drop_a_key(folder):
         (break_parquet, "images.parquet|Parquet"),
         (break_npz, "zip|truncated|magic"),
         (remove_curves, r"curves\.parquet is missing"),
-        (remove_a_column, "lacks the columns definition"),
+        (remove_a_column, "lacking: definition"),
         (write_words, "cannot be read"),
         (make_newer, "update rd4ad"),
         (drop_a_key, "scoring"),
@@ -176,8 +180,93 @@ def test_a_damaged_run_is_reported_and_the_others_are_still_indexed(tmp_path, da
 def test_a_pickle_in_the_distances_is_not_opened(tmp_path):
     run = write_run(tmp_path, *parts())
     np.savez(run.path / "distances.npz", layer1=np.array([{}], dtype=object), scale1=1.0)
-    _, broken = scan_runs(tmp_path)
+    with pytest.raises(ValueError, match="pickle"):
+        run.distances()
+    _, broken = rebuild_index(tmp_path)
     assert "pickle" in broken[0].reason
+
+
+@pytest.mark.parametrize("name", store._FILES)
+def test_random_damage_anywhere_never_raises_anything_but_a_message_with_the_file(tmp_path, name):
+    run = write_run(tmp_path, *parts())
+    whole = (run.path / name).read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] = rng.integers(256)
+        (run.path / name).write_bytes(
+            bytes(damaged[: rng.integers(len(whole) // 2, 2 * len(whole))])
+        )
+        reason = damage(run.path)
+        assert reason is None or name in reason
+
+
+def damage(folder):
+    """What a full reading of a run complains of; a changed digit cannot be seen."""
+    try:
+        read_run(folder).check()
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def test_maps_that_do_not_belong_to_the_images_are_reported(tmp_path):
+    record, metrics, images, curves, distances = parts()
+    write_run(tmp_path, record, metrics, images.head(1), curves, distances)
+    _, broken = rebuild_index(tmp_path)
+    assert "layer 1 has the shape (2, 4, 4)" in broken[0].reason
+
+
+def test_a_folder_copied_under_another_name_is_reported(tmp_path):
+    run = write_run(tmp_path, *parts())
+    shutil.copytree(run.path, run.path.with_name("rd-copy"))
+    runs, broken = scan_runs(tmp_path)
+    assert [found.path for found in runs] == [run.path]
+    assert "a run folder has its run's id as its name" in broken[0].reason
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '{"schema": "1"}', '{"schema": 1}'])
+def test_a_record_of_another_shape_is_reported(tmp_path, text):
+    run = write_run(tmp_path, *parts())
+    (run.path / "run.json").write_text(text)
+    with pytest.raises(ValueError, match=r"run\.json cannot be read"):
+        read_run(run.path)
+
+
+def test_masks_are_kept_where_they_are_given(tmp_path):
+    masks = np.zeros((2, 8, 8), bool)
+    masks[1, 2:4] = True
+    run = write_run(tmp_path, *parts(), masks=masks)
+    np.testing.assert_array_equal(run.masks(), masks)
+    assert sorted(run.distances()) == [1, 2]
+    assert write_run(tmp_path, *parts(seed=1)).masks() is None
+
+
+@pytest.mark.parametrize("name", ["../outside", "", ".hidden", "a b", "a/b"])
+def test_an_id_that_is_no_folder_name_is_refused(tmp_path, name):
+    record, *rest = parts()
+    with pytest.raises(ValueError, match="is no run id"):
+        write_run(tmp_path, record | {"run_id": name}, *rest)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_no_obstacle(tmp_path):
+    record = parts()[0]
+    left = tmp_path / f"runs/.{record['run_id']}.{os.getpid()}"
+    left.mkdir(parents=True)
+    (left / "run.json").write_text("{")
+    write_run(tmp_path, *parts())
+    assert not left.exists()
+
+
+def test_distances_that_are_no_numbers_are_refused():
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        encode(np.array([0.1, np.nan]))
+
+
+def test_a_distance_rounded_below_zero_is_zero():
+    codes, _ = encode(np.array([-1e-7, 0.0, 1e-3], np.float32))
+    assert codes.tolist() == [0, 0, 65535]
 
 
 def test_a_run_that_is_being_written_is_not_a_broken_run(tmp_path):
@@ -208,6 +297,9 @@ def test_a_missing_or_damaged_index_says_which_command_writes_it(tmp_path):
         read_index(tmp_path)
     (tmp_path / "index.parquet").write_bytes(b"PAR1")
     with pytest.raises(ValueError, match="rd4ad results index"):
+        read_index(tmp_path)
+    pd.DataFrame({"run_id": ["x"]}).to_parquet(tmp_path / "index.parquet")
+    with pytest.raises(ValueError, match="lacking: method"):
         read_index(tmp_path)
 
 

@@ -1,7 +1,6 @@
 """One process, one port: the explorer and its health check as one ASGI application."""
 
-import os
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 
 import streamlit as st
@@ -24,13 +23,18 @@ def create_app() -> FastAPI:
         raise FileNotFoundError(
             f"no explorer at {script}: run from a checkout of the repository (pip install -e .)"
         )
-    os.chdir(HOME)  # Streamlit reads .streamlit/config.toml from the working directory
-    explorer = st.App(script)
+    explorer = st.App(script)  # reads .streamlit/config.toml beside the script
 
     def lifespan(app: FastAPI) -> AbstractAsyncContextManager[None]:
         return explorer.lifespan()(app)
 
-    app = FastAPI(title="RD4AD Explorer", version=rd4ad.__version__, lifespan=lifespan)
+    app = FastAPI(
+        title="RD4AD Explorer",
+        version=rd4ad.__version__,
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages of documentation load scripts from other hosts
+        redoc_url=None,
+    )
 
     @app.get("/healthz")
     def health() -> dict[str, str]:
@@ -42,9 +46,22 @@ def create_app() -> FastAPI:
 
 
 def serve(host: str = "127.0.0.1", port: int = 7860) -> None:
-    """Serve the explorer until stopped.
+    """Serve the explorer until stopped with Ctrl-C.
 
     Sessions live in memory, so there is one worker.
+
+    Args:
+        host: address to listen on; 0.0.0.0 for every address of the machine.
+        port: port to listen on.
     """
+    app = create_app()
     print(f"RD4AD Explorer on http://{'localhost' if host == '127.0.0.1' else host}:{port}")
-    uvicorn.run(create_app(), host=host, port=port, log_level="warning", access_log=False)
+    with suppress(KeyboardInterrupt):
+        uvicorn.run(
+            app,
+            host=host,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=3,  # open pages hold a connection each
+        )

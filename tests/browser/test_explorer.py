@@ -6,8 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,28 +22,43 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def address():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "rd4ad.cli", "serve", "--port", str(port)]
-    home = Path(__file__).resolve().parents[2]
+HOME = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def running(command: list[str], port: int):
+    """Run a server in the background until it answers; stop it afterwards."""
     server = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=home
+        [sys.executable, "-m", *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=HOME,
     )
-    url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(300):
             try:
-                urllib.request.urlopen(url + "/healthz", timeout=1).close()
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 break
-            except (urllib.error.URLError, TimeoutError):
+            except OSError:
                 time.sleep(0.2)
-        yield url
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait(timeout=20)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def address():
+    port = free_port()
+    with running(["rd4ad.cli", "serve", "--port", str(port)], port) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +95,13 @@ def test_the_first_page_opens_cold_without_errors_or_requests_to_the_outside(
     background = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
     assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 20, 23)"}[scheme]
     context.close()
+
+
+def test_the_page_opens_by_streamlit_alone_too(browser):
+    port = free_port()
+    command = ["streamlit", "run", "app.py", "--server.port", str(port)]
+    with running([*command, "--server.address", "127.0.0.1"], port) as url:
+        page = browser.new_page()
+        page.goto(url)
+        page.get_by_role("heading", name="Reproduced").wait_for(timeout=60_000)
+        page.close()

@@ -96,7 +96,8 @@ def test_what_is_written_is_a_data_set_without_problems(tmp_path):
     assert not [p for p in check_dataset(tmp_path) if p.severity == "error"]
     category = open_category(tmp_path, "tile")
     assert (len(category.train), len(category.test), category.has_masks) == (3, 6, True)
-    image = np.asarray(Image.open(tmp_path / "tile/test/crack/000.png"))
+    with Image.open(tmp_path / "tile/test/crack/000.png") as picture:
+        image = np.asarray(picture)
     np.testing.assert_array_equal(image, render("tile", "crack", 0)[0])
 
 
