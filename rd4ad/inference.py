@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
 from rd4ad.data.folders import IMAGE_SUFFIXES, DatasetError
-from rd4ad.data.images import read_image, resize_image
+from rd4ad.data.images import read_image
 from rd4ad.detector import Detector, Prediction, replace_file
-from rd4ad.web.overlay import display_range, outline, overlay, with_scale
+from rd4ad.scoring import Maps
+from rd4ad.web.overlay import calibrated_range, common_range, outline, overlay, with_scale
 
 OnCount = Callable[[str, int, int], None]
 OUTLINE = (0, 158, 115)  # Okabe-Ito green: apart from every colour of the heatmap
@@ -31,31 +33,39 @@ def predict_files(
     """Write overlays, maps and scores.csv below `out`; return the rows of the table.
 
     An image keeps its path relative to the folder it was found in: `bent/003.png` gives
-    `bent/003.tiff` and `bent/003_overlay.png`. The region above the threshold is outlined where the
-    detector carries one. Maps have the detector's resolution, overlays the image's.
+    `bent/003.tiff` and `bent/003_overlay.png`. All overlays of one call share one scale. Maps have
+    the detector's resolution, overlays the image's.
 
     Raises:
         DatasetError: no image there, two of one name, or an unreadable one (without skip_bad).
         OSError: `out` cannot be written.
     """
+    report = on_progress or (lambda stage, done, total: None)
     named = find_images(sources)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
+    kept: dict[str, Path] = {}
     for done, (name, path) in enumerate(named.items(), start=1):
         try:
-            image = read_image(path)
+            prediction = detector.predict(path)[0]
         except DatasetError as error:
             if not skip_bad:
                 raise
             rows.append(_row(name, path, None, str(error)))
             continue
-        small = resize_image(image, detector.size_px)[None]
-        prediction = detector.judge(detector.distances(small))[0]
-        _write(detector, image, prediction, out / name, opacity)
+        kept[name] = path
+        _write_map(out / f"{name}.tiff", prediction)
         rows.append(_row(name, path, prediction, ""))
-        if on_progress:
-            on_progress("predicting", done, len(named))
+        report("predicting", done, len(named))
     replace_file(out / "scores.csv", partial(_write_table, rows))
+    # Without a calibration the scale spans the images at hand, so overlays come after all maps.
+    low, high = _scale(detector, [out / f"{name}.tiff" for name in kept])
+    for done, (name, path) in enumerate(kept.items(), start=1):
+        anomaly_map = tifffile.imread(out / f"{name}.tiff")
+        picture = draw(detector, read_image(path), anomaly_map, low, high, opacity)
+        target = out / f"{name}_overlay.png"
+        replace_file(target, partial(picture.save, format="PNG"))
+        report("drawing", done, len(kept))
     return rows
 
 
@@ -95,26 +105,38 @@ def _row(name: str, path: Path, prediction: Prediction | None, problem: str) -> 
     }
 
 
-def _write(
-    detector: Detector, image: np.ndarray, prediction: Prediction, target: Path, opacity: float
-) -> None:
+def _write_map(target: Path, prediction: Prediction) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    anomaly_map = prediction.anomaly_map
-    tiff = target.with_name(target.name + ".tiff")
-    replace_file(tiff, lambda beside: tifffile.imwrite(beside, anomaly_map))
-    calibration = detector.calibration
-    threshold = calibration.threshold if calibration else None
-    low, high = display_range(anomaly_map, calibration.scores if calibration else None, threshold)
+    replace_file(target, lambda beside: tifffile.imwrite(beside, prediction.anomaly_map))
+
+
+def _scale(detector: Detector, maps: Sequence[Path]) -> tuple[float, float]:
+    if detector.calibration:
+        return calibrated_range(detector.calibration.scores, detector.calibration.threshold)
+    return common_range(tifffile.imread(path) for path in maps)
+
+
+def draw(
+    detector: Detector,
+    image: NDArray[np.uint8],
+    anomaly_map: Maps,
+    low: float,
+    high: float,
+    opacity: float,
+) -> Image.Image:
+    """Return the overlay of a map (h, w) on its image (H, W, 3), with scale and score below.
+
+    What lies above the threshold is outlined, where the detector carries one.
+    """
     drawn = overlay(image, anomaly_map, low, high, opacity=opacity)
-    label = f"score {prediction.score:.2f}"
-    if threshold is not None:
+    label = f"score {anomaly_map.max():.2f}"
+    if detector.calibration:
+        threshold = detector.calibration.threshold
         height, width = image.shape[:2]
         full = Image.fromarray(anomaly_map).resize((width, height), Image.Resampling.BILINEAR)
         drawn = outline(drawn, np.asarray(full) > threshold, OUTLINE)
         label += f", threshold {threshold:.2f}"
-    picture = with_scale(drawn, low, high, label)
-    png = target.with_name(target.name + "_overlay.png")
-    replace_file(png, lambda beside: picture.save(beside, format="PNG"))
+    return with_scale(drawn, low, high, label)
 
 
 def _write_table(rows: list[dict[str, Any]], path: Path) -> None:

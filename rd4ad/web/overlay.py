@@ -1,5 +1,6 @@
 """Draw an anomaly map over its image: transparent where normal, with its scale shown."""
 
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 import numpy as np
@@ -82,16 +83,21 @@ def with_scale(picture: NDArray[np.uint8], low: float, high: float, label: str) 
     return canvas
 
 
-def display_range(
-    maps: NDArray[np.floating], normal_scores: tuple[float, ...] | None, threshold: float | None
-) -> tuple[float, float]:
-    """Return the (low, high) of the heatmap's scale.
+def calibrated_range(normal_scores: Sequence[float], threshold: float) -> tuple[float, float]:
+    """Return the (low, high) of the scale of a calibrated detector, the same for every image.
 
-    With a calibrated detector it is fixed: from the median of the normal images' scores, which no
-    normal picture exceeds by much anywhere, to twice the threshold. Without, it spans the maps at
-    hand, from their median to their maximum: colours then compare within these images alone.
+    From the median of the held-out normal images' scores, which hardly any normal pixel exceeds, to
+    twice the threshold.
     """
-    if normal_scores and threshold is not None:
-        return float(np.median(normal_scores)), RANGE_TOP * threshold
-    low, high = float(np.median(maps)), float(np.max(maps))
+    return float(np.median(normal_scores)), RANGE_TOP * threshold
+
+
+def common_range(maps: Iterable[NDArray[np.floating]]) -> tuple[float, float]:
+    """Return a (low, high) that spans the maps at hand: colours compare among these images alone.
+
+    From the largest of the maps' own medians to the largest value.
+    """
+    low, high = 0.0, 0.0
+    for anomaly_map in maps:
+        low, high = max(low, float(np.median(anomaly_map))), max(high, float(anomaly_map.max()))
     return low, max(high, low + 1e-6)

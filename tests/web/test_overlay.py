@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rd4ad.web.overlay import BAR_PX, display_range, outline, overlay, with_scale
+from rd4ad.web.overlay import BAR_PX, calibrated_range, common_range, outline, overlay, with_scale
 
 GREY = np.full((40, 60, 3), 120, np.uint8)
 
@@ -45,13 +45,13 @@ def test_the_scale_is_drawn_below_the_picture_which_stays_whole():
     assert len(np.unique(np.asarray(picture)[40:].reshape(-1, 3), axis=0)) > 10
 
 
-def test_a_calibrated_scale_does_not_depend_on_the_image_at_hand():
-    scores = (0.2, 0.3, 0.4)
-    one = display_range(np.zeros((4, 4)), scores, 0.5)
-    other = display_range(np.full((4, 4), 9.0), scores, 0.5)
-    assert one == other == (0.3, 1.0)
+def test_a_calibrated_scale_starts_where_normal_images_end():
+    assert calibrated_range((0.2, 0.3, 0.4), 0.5) == (0.3, 1.0)
 
 
-def test_an_uncalibrated_scale_rises_even_for_a_flat_map():
-    low, high = display_range(np.zeros((4, 4)), None, None)
+def test_an_uncalibrated_scale_is_common_to_all_images_and_rises_even_for_flat_maps():
+    quiet, loud = np.full((4, 4), 0.1), np.full((4, 4), 0.2)
+    loud[0, 0] = 0.9
+    assert common_range([quiet, loud]) == (0.2, 0.9)
+    low, high = common_range([np.zeros((4, 4))])
     assert high > low
