@@ -158,6 +158,8 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument("--dataset", help="name of the data set for the record (default: folder's)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
     _add_device(parser)
+    text = "store the masks too, where their licence allows it: scores again without images"
+    parser.add_argument("--keep-masks", action="store_true", help=text)
     parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
@@ -174,6 +176,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             options.category,
             dataset=options.dataset,
             results=options.results,
+            keep_masks=options.keep_masks,
             skip_bad=options.skip_bad,
             on_progress=bars.counted,
         )
@@ -282,7 +285,7 @@ def _add_results(commands: Any) -> None:
 
 
 def _index(options: argparse.Namespace) -> int:
-    from rd4ad.store import rebuild_index
+    from rd4ad.index import rebuild_index
 
     index, broken = rebuild_index(options.results)
     for run in broken:
@@ -293,7 +296,7 @@ def _index(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from rd4ad.store import read_index
+    from rd4ad.index import read_index
 
     index = read_index(options.results)
     chosen = index[index.is_default]

@@ -69,6 +69,7 @@ def evaluate(
     *,
     dataset: str | None = None,
     results: str | Path = "results",
+    keep_masks: bool = False,
     skip_bad: bool = False,
     on_progress: OnCount | None = None,
 ) -> Run:
@@ -80,6 +81,8 @@ def evaluate(
         category: folder name below it.
         dataset: name of the data set in the record; the folder's name by default.
         results: folder of runs.
+        keep_masks: store the masks in the run, so that it can be scored again without the images;
+            only where their licence allows it.
         skip_bad: leave unreadable images out instead of stopping.
         on_progress: called with (stage, done, total).
 
@@ -115,6 +118,7 @@ def evaluate(
         image_table(test, image_scores),
         curve_table(test, maps, image_scores),
         kept,
+        test.masks if keep_masks else None,
     )
 
 

@@ -40,7 +40,6 @@ RECORD_KEYS = (
     "run_id", "method", "dataset", "category", "backbone", "size_px", "seed", "config", "scoring",
     "teacher_sha256", "n_test_images", "commit", "versions", "host_cpu", "seconds", "peak_mib",
 )  # fmt: skip
-INDEX_KEYS = ("run_id", "method", "dataset", "category", "backbone", "size_px", "seed")
 _FILES = ("run.json", "metrics.csv", "images.parquet", "curves.parquet", "distances.npz")
 _DAMAGED = (  # what damaged JSON, CSV, Parquet and zip files raise; each was seen
     OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, RuntimeError,
@@ -78,7 +77,7 @@ class Run:
     def distances(self) -> dict[int, NDArray[np.float32]]:
         """Return the distance maps by layer, (N, h, w) float32."""
         arrays = self._arrays("layer", "scale")
-        with _named(self.path / "distances.npz"):
+        with named(self.path / "distances.npz"):
             layers = sorted(int(key.removeprefix("layer")) for key in arrays if "layer" in key)
             return {k: decode(arrays[f"layer{k}"], arrays[f"scale{k}"]) for k in layers}
 
@@ -104,24 +103,16 @@ class Run:
                 )
 
     def _table(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
-        with _named(self.path / name) as path:
-            return _with_columns(pd.read_parquet(path), columns)
+        with named(self.path / name) as path:
+            return with_columns(pd.read_parquet(path), columns)
 
     def _arrays(self, *starts: str) -> dict[str, Any]:
         with (
-            _named(self.path / "distances.npz") as path,
+            named(self.path / "distances.npz") as path,
             path.open("rb") as file,
             np.load(file, allow_pickle=False) as arrays,
         ):
             return {key: arrays[key] for key in arrays if key.startswith(starts)}
-
-
-@dataclass(frozen=True)
-class BrokenRun:
-    """A run folder that cannot be read, and why."""
-
-    path: Path
-    reason: str
 
 
 def encode(stack: NDArray[np.floating]) -> tuple[NDArray[np.uint16], np.float32]:
@@ -198,16 +189,16 @@ def write_run(
         raise ValueError(f"{record['run_id']!r} is no run id: expected letters, digits, _ . -")
     target = results / "runs" / str(record["run_id"])
     if target.exists():
-        return _same_run(target, _with_columns(metrics, METRIC_COLUMNS))
+        return _same_run(target, with_columns(metrics, METRIC_COLUMNS))
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)  # of a process of the same number that was killed
     beside.mkdir(parents=True)
     try:
         text = json.dumps({"schema": SCHEMA, **record}, indent=1, sort_keys=True, allow_nan=False)
         (beside / "run.json").write_text(text + "\n")
-        _with_columns(metrics, METRIC_COLUMNS).to_csv(beside / "metrics.csv", index=False)
-        _with_columns(images, IMAGE_COLUMNS).to_parquet(beside / "images.parquet", index=False)
-        _with_columns(curves, CURVE_COLUMNS).to_parquet(beside / "curves.parquet", index=False)
+        with_columns(metrics, METRIC_COLUMNS).to_csv(beside / "metrics.csv", index=False)
+        with_columns(images, IMAGE_COLUMNS).to_parquet(beside / "images.parquet", index=False)
+        with_columns(curves, CURVE_COLUMNS).to_parquet(beside / "curves.parquet", index=False)
         arrays: dict[str, Any] = {} if masks is None else {"masks": masks}
         for layer, stack in distances.items():
             arrays[f"layer{layer}"], arrays[f"scale{layer}"] = encode(stack)
@@ -239,20 +230,20 @@ def read_run(path: Path) -> Run:
     for name in _FILES:
         if not (path / name).is_file():
             raise ValueError(f"{path / name} is missing")
-    with _named(path / "run.json"):
+    with named(path / "run.json"):
         record = _checked_record(json.loads((path / "run.json").read_text()), path.name)
-    with _named(path / "metrics.csv"):
-        metrics = _with_columns(_read_metrics(path / "metrics.csv"), METRIC_COLUMNS)
+    with named(path / "metrics.csv"):
+        metrics = with_columns(_read_metrics(path / "metrics.csv"), METRIC_COLUMNS)
     for name, columns in (("images.parquet", IMAGE_COLUMNS), ("curves.parquet", CURVE_COLUMNS)):
-        with _named(path / name):
+        with named(path / name):
             _require(parquet.read_schema(path / name).names, columns)
-    with _named(path / "distances.npz"), ZipFile(path / "distances.npz") as archive:
+    with named(path / "distances.npz"), ZipFile(path / "distances.npz") as archive:
         archive.namelist()
     return Run(path, record, metrics.assign(is_default=_is_default(metrics, record["scoring"])))
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[Path]:
+def named(path: Path) -> Iterator[Path]:
     """Turn whatever a damaged file raises into a ValueError that names the file."""
     try:
         yield path
@@ -301,65 +292,11 @@ def _is_default(metrics: pd.DataFrame, scoring: Mapping[str, Any]) -> "pd.Series
     )
 
 
-def _with_columns(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
-    _require(frame.columns, columns)
-    return frame[list(columns)]
-
-
-def scan_runs(results: Path) -> tuple[list[Run], list[BrokenRun]]:
-    """Return the complete runs below `results`/runs and the broken ones, each sorted by name."""
-    runs, broken = [], []
-    folder = results / "runs"
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.name.startswith(".") or not path.is_dir():
-            continue  # a run that is being written
-        try:
-            runs.append(read_run(path))
-        except ValueError as error:
-            broken.append(BrokenRun(path, str(error)))
-    return runs, broken
-
-
-def rebuild_index(results: Path) -> tuple[pd.DataFrame, list[BrokenRun]]:
-    """Write `results`/index.parquet from the run folders; return it and the runs left out.
-
-    Every file of every run is read whole, so that damage anywhere in it is found.
-    """
-    runs, broken = scan_runs(results)
-    tables = []
-    for run in runs:
-        try:
-            run.check()
-        except ValueError as error:
-            broken.append(BrokenRun(run.path, str(error)))
-        else:
-            tables.append(run.metrics.assign(**{key: run.record[key] for key in INDEX_KEYS}))
-    columns = [*INDEX_KEYS, *METRIC_COLUMNS, "is_default"]
-    index = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
-    index = index[columns]
-    results.mkdir(parents=True, exist_ok=True)
-    beside = results / f".index.{os.getpid()}"
-    try:
-        index.to_parquet(beside, index=False)
-        beside.replace(results / "index.parquet")
-    finally:
-        beside.unlink(missing_ok=True)
-    return index, sorted(broken, key=lambda run: run.path)
-
-
-def read_index(results: Path) -> pd.DataFrame:
-    """Return the index of all runs' figures.
+def with_columns(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Return these columns of the frame.
 
     Raises:
-        FileNotFoundError: there is none yet; the message says which command writes it.
-        ValueError: it is damaged, or of another version.
+        ValueError: some are not there; the message names them.
     """
-    path = results / "index.parquet"
-    if not path.is_file():
-        raise FileNotFoundError(f"no index at {path}: write it with `rd4ad results index`")
-    try:
-        index = pd.read_parquet(path)
-        _require(index.columns, (*INDEX_KEYS, *METRIC_COLUMNS, "is_default"))
-    except _DAMAGED as error:
-        raise ValueError(f"{path} is damaged ({error}): `rd4ad results index`") from error
-    return index
+    _require(frame.columns, columns)
+    return frame[list(columns)]

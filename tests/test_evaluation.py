@@ -9,9 +9,9 @@ from PIL import Image
 from rd4ad import Detector, evaluate
 from rd4ad.data.folders import open_category
 from rd4ad.evaluation import DEFINITIONS, figure_grid, figures, read_test
+from rd4ad.index import scan_runs
 from rd4ad.metrics import aupro, image_auroc, pixel_auroc
 from rd4ad.scoring import Scoring, anomaly_maps, scores
-from rd4ad.store import scan_runs
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,14 @@ def test_the_stored_distances_give_the_stored_figures_again(detector, tiny_data,
     images = run.images()
     assert default(run, "image_auroc").value == image_auroc(images.label, images.score)
     np.testing.assert_allclose(images.score, maps.max((1, 2)), rtol=1e-6)
+
+
+def test_masks_are_stored_when_asked_for_and_not_otherwise(detector, tiny_data, tmp_path):
+    plain = evaluate(detector, tiny_data, "part", results=tmp_path / "plain")
+    assert plain.masks() is None
+    run = evaluate(detector, tiny_data, "part", results=tmp_path / "kept", keep_masks=True)
+    test, _ = read_test(open_category(tiny_data, "part"), 64)
+    np.testing.assert_array_equal(run.masks(), test.masks)
 
 
 def test_curves_have_the_area_of_their_figures(detector, tiny_data, tmp_path):

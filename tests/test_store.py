@@ -8,16 +8,14 @@ import pandas as pd
 import pytest
 
 from rd4ad import store
+from rd4ad.index import read_index, rebuild_index, scan_runs
 from rd4ad.store import (
     RECORD_KEYS,
     SCHEMA,
     decode,
     encode,
-    read_index,
     read_run,
-    rebuild_index,
     run_id,
-    scan_runs,
     write_run,
 )
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from rd4ad.index import read_index, scan_runs
 from rd4ad.published import averages, read_published
-from rd4ad.store import read_index, scan_runs
 
 NAME = "RD4AD Explorer"
 RESULTS = Path(os.environ.get("RD4AD_RESULTS", Path(__file__).resolve().parents[2] / "results"))

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from rd4ad.store import rebuild_index
+from rd4ad.index import rebuild_index
 from rd4ad.web import frame
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -1,0 +1,80 @@
+"""One table of all stored runs: `results`/index.parquet, which the pages read.
+
+Run folders that cannot be read are named with the reason and left out; they stop nothing.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from rd4ad.store import METRIC_COLUMNS, Run, named, read_run, with_columns
+
+INDEX_KEYS = ("run_id", "method", "dataset", "category", "backbone", "size_px", "seed")
+INDEX_COLUMNS = (*INDEX_KEYS, *METRIC_COLUMNS, "is_default")
+
+
+@dataclass(frozen=True)
+class BrokenRun:
+    """A run folder that cannot be read, and why."""
+
+    path: Path
+    reason: str
+
+
+def scan_runs(results: Path) -> tuple[list[Run], list[BrokenRun]]:
+    """Return the complete runs below `results`/runs and the broken ones, each sorted by name."""
+    runs, broken = [], []
+    folder = results / "runs"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.name.startswith(".") or not path.is_dir():
+            continue  # a run that is being written
+        try:
+            runs.append(read_run(path))
+        except ValueError as error:
+            broken.append(BrokenRun(path, str(error)))
+    return runs, broken
+
+
+def rebuild_index(results: Path) -> tuple[pd.DataFrame, list[BrokenRun]]:
+    """Write `results`/index.parquet from the run folders; return it and the runs left out.
+
+    Every file of every run is read whole, so that damage anywhere in it is found.
+    """
+    runs, broken = scan_runs(results)
+    tables = []
+    for run in runs:
+        try:
+            run.check()
+        except ValueError as error:
+            broken.append(BrokenRun(run.path, str(error)))
+        else:
+            tables.append(run.metrics.assign(**{key: run.record[key] for key in INDEX_KEYS}))
+    index = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=INDEX_COLUMNS)
+    index = with_columns(index, INDEX_COLUMNS)
+    results.mkdir(parents=True, exist_ok=True)
+    beside = results / f".index.{os.getpid()}"
+    try:
+        index.to_parquet(beside, index=False)
+        beside.replace(results / "index.parquet")
+    finally:
+        beside.unlink(missing_ok=True)
+    return index, sorted(broken, key=lambda run: run.path)
+
+
+def read_index(results: Path) -> pd.DataFrame:
+    """Return the index of all runs' figures.
+
+    Raises:
+        FileNotFoundError: there is none yet; the message says which command writes it.
+        ValueError: it is damaged, or of another version.
+    """
+    path = results / "index.parquet"
+    if not path.is_file():
+        raise FileNotFoundError(f"no index at {path}: write it with `rd4ad results index`")
+    try:
+        with named(path):
+            return with_columns(pd.read_parquet(path), INDEX_COLUMNS)
+    except ValueError as error:
+        raise ValueError(f"{error}; write it anew with `rd4ad results index`") from error
