@@ -1,9 +1,7 @@
 """Time all figures of a category against scikit-learn and the released per-image procedure."""
 
-import multiprocessing
-import resource
 import statistics
-from concurrent.futures import ProcessPoolExecutor
+import tracemalloc
 
 import numpy as np
 from host import interleaved, summary, write
@@ -51,12 +49,13 @@ def two_hundred_thresholds(masks: NDArray[np.bool_], maps: NDArray[np.float32]) 
             (found & ~mask).sum()
 
 
-def peak_mib(n: int) -> float:
-    """Return by how much the figures of `n` images raise the peak memory of a fresh process."""
-    masks, maps = made(n)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak_mib(masks: NDArray[np.bool_], maps: NDArray[np.float32]) -> int:
+    """Return the most memory that the figures hold at once, beside masks and maps."""
+    tracemalloc.start()  # NumPy reports its arrays to it
     pixel_figures(masks, maps)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return round(peak / 2**20)
 
 
 def main() -> None:
@@ -72,15 +71,8 @@ def main() -> None:
         ROUNDS,
     )
     rows = [{"case": name} | summary(values) for name, values in seconds.items()]
-    context = multiprocessing.get_context("spawn")
-    for n in (100, 1000):
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            rows.append(
-                {
-                    "case": f"added peak memory, {n} images",
-                    "mib": round(pool.submit(peak_mib, n).result()),
-                }
-            )
+    for n, arrays in ((100, small), (1000, large)):
+        rows.append({"case": f"added peak memory, {n} images", "mib": peak_mib(*arrays)})
     ours = seconds["all figures, 100 images"]
     ratios = [
         {
