@@ -279,13 +279,20 @@ class Detector:
 
 
 def normalise(images: NDArray[np.uint8]) -> Tensor:
-    """Return images (N, S, S, 3) uint8 as (N, 3, S, S) float32, normalised as for ImageNet."""
+    """Return images (N, S, S, 3) uint8 as (N, 3, S, S) float32, normalised as for ImageNet.
+
+    >>> tuple(normalise(np.zeros((2, 64, 64, 3), np.uint8)).shape)
+    (2, 3, 64, 64)
+    """
     batch = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
     return (batch - torch.tensor(_MEAN).view(3, 1, 1)) / torch.tensor(_STD).view(3, 1, 1)
 
 
 def checked_checkpoint_name(path: str | Path) -> Path:
     """Return the path, which must end in .safetensors.
+
+    >>> checked_checkpoint_name("runs/bottle.safetensors").name
+    'bottle.safetensors'
 
     Raises:
         ValueError: it does not.

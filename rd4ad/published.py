@@ -26,6 +26,10 @@ GROUPS = {"avg_texture": TEXTURES, "avg_object": OBJECTS, "avg_total": TEXTURES 
 def read_published(results: Path) -> pd.DataFrame:
     """Return the published figures of MVTec AD, fractions in [0, 1], one a row.
 
+    >>> table = read_published(Path("results"))
+    >>> sorted(table["kind"].unique())
+    ['reported', 'third-party']
+
     Raises:
         FileNotFoundError: a table is not there.
         ValueError: it lacks a column.
@@ -71,6 +75,11 @@ def average(rows: pd.DataFrame, categories: Collection[str]) -> float:
 
 def averages(table: pd.DataFrame) -> pd.DataFrame:
     """Return our averages beside the stated ones, for every column of the published tables.
+
+    >>> table = averages(read_published(Path("results")))
+    >>> spade = table[(table["method"] == "SPADE") & ~table["agrees"]].iloc[0]
+    >>> spade["category"], f"{spade['computed']:.4f} {spade['stated']:.4f}"
+    ('avg_total', '0.9603 0.9650')
 
     Columns: `KEYS`, category (avg_...), computed (NaN with a reason where it is refused), stated
     (NaN where none is), reason, agrees: whether both are the same, give or take the rounding of

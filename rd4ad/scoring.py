@@ -85,7 +85,12 @@ def upsampling(size_in: int, size_out: int) -> Maps:
 
 @cache
 def smoothing(size: int, sigma_px: float) -> Maps:
-    """Return the (size, size) matrix of SciPy's 1-D Gaussian (truncate 4, reflecting border)."""
+    """Return the (size, size) matrix of SciPy's 1-D Gaussian (truncate 4, reflecting border).
+
+    >>> matrix = smoothing(8, 1.0)
+    >>> matrix.shape, bool(np.allclose(matrix.sum(axis=1), 1))  # a mean of neighbours
+    ((8, 8), True)
+    """
     identity = np.eye(size)
     if sigma_px == 0:
         return identity.astype(np.float32)
@@ -126,7 +131,12 @@ def anomaly_maps(
 def fused_maps(
     distances: Mapping[int, NDArray[np.floating]], scoring: Scoring, size_px: int
 ) -> Maps:
-    """Return the fused maps before smoothing, (N, size_px, size_px)."""
+    """Return the fused maps before smoothing, (N, size_px, size_px).
+
+    >>> distances = {1: np.full((1, 4, 4), 0.2), 2: np.full((1, 2, 2), 0.3)}
+    >>> float(fused_maps(distances, Scoring(layers=(1, 2)), size_px=8).max().round(3))
+    0.5
+    """
     upsampled = []
     for layer in scoring.layers:
         stack = _layer(distances, layer)
@@ -144,6 +154,10 @@ def scores(
     maps: Maps | None = None,
 ) -> NDArray[np.float64]:
     """Return one score an image, (N,), higher is more anomalous; a function of that image alone.
+
+    >>> distances = {3: np.stack([np.zeros((4, 4)), np.ones((4, 4))])}
+    >>> scores(distances, Scoring(layers=(3,)), size_px=64).round(3).tolist()
+    [0.0, 1.0]
 
     Args:
         distances: distance maps by layer, (N, h, w) each.

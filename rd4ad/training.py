@@ -68,6 +68,15 @@ def train(
 ) -> Detector:
     """Train on `category`/train/good below `data`, write the checkpoint `out`, return the detector.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> from rd4ad.data.parts import write_parts
+    >>> with TemporaryDirectory() as folder:
+    ...     write_parts(folder, categories=("bottle",), n_train=4, n_good=1, n_per_defect=1)
+    ...     config = TrainingConfig(backbone="compact", size_px=64, epochs=1, holdout=0)
+    ...     detector = train(folder, "bottle", config, out=Path(folder) / "bottle.safetensors")
+    >>> detector.config["n_images"]
+    4
+
     A state file `.<name>.state` beside `out` is written every two minutes; called again with the
     same arguments after a kill, training goes on from it. It is removed at the end.
 

@@ -42,6 +42,12 @@ def check_dataset(
 ) -> list[Problem]:
     """Return what there is to say about the categories below `data`, or about `data` if it is one.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     (Path(folder) / "part" / "train" / "good").mkdir(parents=True)
+    ...     print(check_dataset(folder)[0].severity)
+    error
+
     Every image and mask is decoded. Errors are what would make figures wrong or impossible,
     warnings what is worth a look, infos the counts. Categories with a name of MVTec
     AD are compared with it.

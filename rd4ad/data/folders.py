@@ -94,6 +94,12 @@ class Problem:
 def list_categories(data: str | Path) -> list[str]:
     """Return the names of the folders below `data` that hold a folder `train` or `test`, sorted.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     (Path(folder) / "bottle" / "train" / "good").mkdir(parents=True)
+    ...     list_categories(folder)
+    ['bottle']
+
     Raises:
         DatasetError: `data` is not a folder.
     """
@@ -111,6 +117,14 @@ def is_category(path: Path) -> bool:
 
 def open_category(data: str | Path, category: str) -> Category:
     """Return the category `category` below the folder `data`.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rd4ad.data.parts import write_parts
+    >>> with TemporaryDirectory() as folder:
+    ...     write_parts(folder, categories=("tile",), n_train=2, n_good=1, n_per_defect=1)
+    ...     tile = open_category(folder, "tile")
+    >>> len(tile.train), tile.test[0].defect_type
+    (2, 'chip')
 
     A category without the folder `ground_truth`, or with no image in it, has no masks. One without
     `test` can be trained on but not evaluated.

@@ -201,7 +201,11 @@ def in_threads(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> list[_Result]:
-    """Return `work(item)` for every item, in order; what is raised, Ctrl-C too, ends the rest."""
+    """Return `work(item)` for every item, in order; what is raised, Ctrl-C too, ends the rest.
+
+    >>> in_threads(abs, [-2, 1, -3])
+    [2, 1, 3]
+    """
     pool = ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1))
     results: list[_Result] = []
     try:

@@ -73,6 +73,9 @@ BACKBONES: dict[str, Backbone] = {
 def backbone_named(name: str) -> Backbone:
     """Return the backbone called `name`.
 
+    >>> backbone_named("resnet50").channels
+    (256, 512, 1024)
+
     Raises:
         ValueError: the name is not in `BACKBONES`; the message lists those that are.
     """
@@ -137,6 +140,9 @@ class Teacher(nn.Module):
 def find_weights(name: str, given: str | Path | None = None) -> Path:
     """Return the local weight file of a backbone, downloading torchvision's if none is found.
 
+    >>> find_weights("compact").name
+    'compact.safetensors'
+
     Looked for in this order: `given` (a file or a folder), the folder in the environment variable
     RD4AD_WEIGHTS, the bundled folder, torch's cache; then torchvision's own download.
 
@@ -181,6 +187,10 @@ def _look_in(folder: Path, name: str) -> Path | None:
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a .safetensors file, or of a .pth read with weights_only=True.
 
+    >>> state = read_state_dict(find_weights("compact"))
+    >>> tuple(state["conv1.weight"].shape)[1:]
+    (3, 7, 7)
+
     Raises:
         ValueError: the file is truncated, not a weight file, or holds anything but tensors.
     """
@@ -197,6 +207,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 def load_teacher(name: str, weights: str | Path | None = None) -> tuple[Teacher, dict[str, str]]:
     """Return the frozen teacher of a backbone and where its weights came from.
+
+    >>> teacher, file = load_teacher("compact")
+    >>> [tuple(layer.shape[2:]) for layer in teacher(torch.zeros(1, 3, 64, 64))]
+    [(16, 16), (8, 8), (4, 4)]
 
     The second value holds `name` (the file's) and `sha256` (of its content). A partial state dict
     that covers conv1 to layer3 is enough; anything more is ignored.

@@ -60,17 +60,29 @@ def image_auroc(labels: ArrayLike, scores: ArrayLike) -> float:
 
 
 def image_ap(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Return the average precision of images, in [0, 1]; nan without both kinds."""
+    """Return the average precision of images, in [0, 1]; nan without both kinds.
+
+    >>> round(image_ap([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4]), 4)  # (1 + 2/3) / 2
+    0.8333
+    """
     return _ranking.average_precision(image_ranking(labels, scores))
 
 
 def f1_max(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Return the largest F1 over all thresholds, in [0, 1]; nan without both kinds."""
+    """Return the largest F1 over all thresholds, in [0, 1]; nan without both kinds.
+
+    >>> f1_max([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4])
+    0.8
+    """
     return _ranking.f1_max(image_ranking(labels, scores))[0]
 
 
 def image_figures(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
-    """Return every image figure of a category by name."""
+    """Return every image figure of a category by name.
+
+    >>> image_figures([0, 0, 1], [0.1, 0.2, 0.3])
+    {'image_auroc': 1.0, 'image_ap': 1.0, 'image_f1_max': 1.0}
+    """
     found = image_ranking(labels, scores)
     return {
         "image_auroc": _ranking.auroc(found),

@@ -74,6 +74,9 @@ def rank(
 ) -> Ranking:
     """Return the ranking of positive scores (P,) among negative ones (N,).
 
+    >>> rank(np.array([0.9, 0.5, 0.5]), np.array([0.1, 0.5, 0.7])).above.tolist()
+    [0, 1]
+
     Args:
         positives: finite scores, in any order.
         negatives: finite scores, in any order.
@@ -103,7 +106,11 @@ def _count(
 
 
 def auroc(ranking: Ranking) -> float:
-    """Return the area under the ROC curve, nan without positives or negatives."""
+    """Return the area under the ROC curve, nan without positives or negatives.
+
+    >>> auroc(rank(np.array([0.9, 0.5]), np.array([0.1, 0.5])))
+    0.875
+    """
     if not ranking.is_defined:
         return float("nan")
     beaten_by = (ranking.above + ranking.level) / 2  # negatives above, ties counting half
@@ -112,14 +119,22 @@ def auroc(ranking: Ranking) -> float:
 
 
 def average_precision(ranking: Ranking) -> float:
-    """Return the sum over thresholds of precision times recall gained (scikit-learn's AP)."""
+    """Return the sum over thresholds of precision times recall gained (scikit-learn's AP).
+
+    >>> average_precision(rank(np.array([0.4, 0.2]), np.array([0.1, 0.3])))
+    0.8333333333333333
+    """
     if not ranking.is_defined:
         return float("nan")
     return float(np.dot(ranking.counts, _precision(ranking)) / ranking.n_positives)
 
 
 def f1_max(ranking: Ranking) -> tuple[float, float]:
-    """Return the largest F1 over all thresholds and the threshold (score >= it) that reaches it."""
+    """Return the largest F1 over all thresholds and the threshold (score >= it) that reaches it.
+
+    >>> f1_max(rank(np.array([0.4, 0.2]), np.array([0.1, 0.3])))
+    (0.8, 0.2)
+    """
     if not ranking.is_defined:
         return float("nan"), float("nan")
     hits = np.cumsum(ranking.counts)
@@ -135,12 +150,21 @@ def _precision(ranking: Ranking) -> NDArray[np.float64]:
 
 
 def roc_curve(ranking: Ranking) -> Curve:
-    """Return true-positive rate over false-positive rate, exact between its points."""
+    """Return true-positive rate over false-positive rate, exact between its points.
+
+    >>> curve = roc_curve(rank(np.array([0.4, 0.2]), np.array([0.1, 0.3])))
+    >>> curve.x[1:].tolist(), curve.y[1:].tolist()
+    ([0.0, 0.0, 0.5, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0, 1.0])
+    """
     return rate_curve(ranking, ranking.counts / max(ranking.n_positives, 1))
 
 
 def rate_curve(ranking: Ranking, gains: NDArray[np.float64]) -> Curve:
     """Return the sum of `gains` of the positives detected over false-positive rate.
+
+    >>> ranking = rank(np.array([0.4, 0.2]), np.array([0.1, 0.3]))
+    >>> rate_curve(ranking, np.array([0.9, 0.1])).area()  # of nine tenths from the start, the last one from 0.5
+    0.95
 
     Between two points the true curve is a straight line: one stands at both ends of every stretch
     in which positives are gained.
@@ -159,13 +183,22 @@ def rate_curve(ranking: Ranking, gains: NDArray[np.float64]) -> Curve:
 
 
 def precision_curve(ranking: Ranking) -> Curve:
-    """Return precision over recall, one point a distinct score of a positive."""
+    """Return precision over recall, one point a distinct score of a positive.
+
+    >>> precision_curve(rank(np.array([0.4, 0.2]), np.array([0.1, 0.3]))).y.round(2).tolist()
+    [1.0, 0.67]
+    """
     recall = np.cumsum(ranking.counts) / max(ranking.n_positives, 1)
     return Curve(recall, _precision(ranking), ranking.positives)
 
 
 def thin_curve(curve: Curve, n_points: int = MAX_POINTS, keep_x: float | None = None) -> Curve:
     """Return at most `n_points` of the curve's points, chosen to keep its area.
+
+    >>> line = np.linspace(0, 1, 1001)
+    >>> thin = thin_curve(Curve(x=line, y=line**2, threshold=1 - line), 50)
+    >>> len(thin.x), round(thin.area(), 3)
+    (50, 0.333)
 
     Starting from both ends, the stretch whose area is furthest from a straight line's is split in
     the middle of its length, again and again. Curves of anomaly maps move by far less than 1e-4.
@@ -208,6 +241,9 @@ def thin_curve(curve: Curve, n_points: int = MAX_POINTS, keep_x: float | None = 
 
 def image_ranking(labels: ArrayLike, scores: ArrayLike) -> Ranking:
     """Return the ranking of images.
+
+    >>> image_ranking([0, 1, 1], [0.2, 0.1, 0.3]).n_positives
+    2
 
     Args:
         labels: (N,), 0 normal, 1 defect.

@@ -36,6 +36,10 @@ _LIMIT = 0.3  # MVTec evaluation code and hq-deng/RD4AD test.py
 def pixel_ranking(masks: Stack, maps: Stack) -> Ranking:
     """Return the ranking of pixels, each weighted so that every region weighs the same.
 
+    >>> masks = np.array([[[1, 1, 0, 1]]])  # regions of two pixels and of one
+    >>> pixel_ranking(masks, np.array([[[0.9, 0.8, 0.1, 0.5]]])).weights.tolist()
+    [0.25, 0.25, 0.5]
+
     Args:
         masks: (N, H, W) or a sequence of (H, W), two values at most, nonzero where defective.
         maps: anomaly maps of the same shapes, finite, higher is more anomalous.
@@ -97,7 +101,11 @@ def pixel_auroc(masks: Stack, maps: Stack) -> float:
 
 
 def pixel_ap(masks: Stack, maps: Stack) -> float:
-    """Return the average precision over all pixels pooled, in [0, 1]; nan if undefined."""
+    """Return the average precision over all pixels pooled, in [0, 1]; nan if undefined.
+
+    >>> round(pixel_ap(np.array([[[0, 1, 0, 1]]]), np.array([[[0.1, 0.2, 0.3, 0.4]]])), 4)
+    0.8333
+    """
     return average_precision(pixel_ranking(masks, maps))
 
 
@@ -121,7 +129,12 @@ def aupro(masks: Stack, maps: Stack, fpr_limit: float = _LIMIT) -> float:
 
 
 def area_up_to(ranking: Ranking, fpr_limit: float) -> float:
-    """Return the area under the weighted `rate_curve` up to a rate, divided by that rate."""
+    """Return the area under the weighted `rate_curve` up to a rate, divided by that rate.
+
+    >>> ranking = pixel_ranking(np.array([[[0, 0, 1, 1]]]), np.array([[[0.1, 0.7, 0.6, 0.9]]]))
+    >>> area_up_to(ranking, 0.5)
+    0.5
+    """
     if not 0 < fpr_limit <= 1:
         raise ValueError(f"fpr_limit must lie in (0, 1]; got {fpr_limit}")
     if not ranking.is_defined:
@@ -137,6 +150,10 @@ def area_up_to(ranking: Ranking, fpr_limit: float) -> float:
 def pro_curve(masks: Stack, maps: Stack) -> Curve:
     """Return the whole PRO curve by MVTec's definition: overlap over false-positive rate.
 
+    >>> curve = pro_curve(np.array([[[0, 0, 1, 1]]]), np.array([[[0.1, 0.7, 0.6, 0.9]]]))
+    >>> curve.x[1:].tolist(), curve.y[1:].tolist()
+    ([0.0, 0.0, 0.5, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0, 1.0])
+
     Args, Raises: see `pixel_ranking`. Exact: its trapezoids give `aupro`.
     """
     ranking = pixel_ranking(masks, maps)
@@ -145,6 +162,10 @@ def pro_curve(masks: Stack, maps: Stack) -> Curve:
 
 def aupro_per_image(masks: Stack, maps: Stack) -> float:
     """Return the PRO figure of the released RD4AD code; nan if undefined.
+
+    >>> masks = np.array([[[0, 0, 0, 0, 0, 0, 1, 1]]])
+    >>> round(aupro_per_image(masks, np.linspace(0, 1, 8)[None, None]), 6)
+    1.0
 
     For each defective image on its own: 200 linear thresholds from the map's minimum to its
     maximum; overlap is the mean over that image's regions; the false-positive rate is over that
@@ -205,7 +226,12 @@ def pixel_figures(masks: Stack, maps: Stack) -> dict[str, float]:
 
 
 def figures_of(ranking: Ranking) -> dict[str, float]:
-    """Return the pixel figures that follow from a `pixel_ranking`."""
+    """Return the pixel figures that follow from a `pixel_ranking`.
+
+    >>> ranking = pixel_ranking(np.array([[[0, 0, 1, 1]]]), np.array([[[0.1, 0.2, 0.6, 0.9]]]))
+    >>> figures_of(ranking)["pixel_auroc"]
+    1.0
+    """
     return {
         "pixel_auroc": auroc(ranking),
         "pixel_ap": average_precision(ranking),

@@ -17,6 +17,9 @@ RANGE_TOP = 2.0  # the scale ends at this many thresholds
 def colour_table() -> NDArray[np.uint8]:
     """Return the (256, 3) colours of the heatmap, Plotly's perceptually even "Inferno".
 
+    >>> colour_table().shape
+    (256, 3)
+
     The darkest fifth is left out: it would be lost over a dark part.
     """
     colours = sample_colorscale("Inferno", np.linspace(0.2, 1, 256).tolist())
@@ -32,6 +35,10 @@ def overlay(
     opacity: float = 0.75,
 ) -> NDArray[np.uint8]:
     """Return the image (H, W, 3) with its map (h, w) over it, resized to the image.
+
+    >>> image, anomaly_map = np.zeros((8, 8, 3), np.uint8), np.zeros((4, 4))
+    >>> bool((overlay(image, anomaly_map, 0.1, 1.0) == image).all())  # nothing above `low`
+    True
 
     Args:
         image: (H, W, 3) uint8.
@@ -58,7 +65,13 @@ def overlay(
 def outline(
     image: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int]
 ) -> NDArray[np.uint8]:
-    """Return the image with the inner edge of the mask (H, W) drawn, one pixel in 200 wide."""
+    """Return the image with the inner edge of the mask (H, W) drawn, one pixel in 200 wide.
+
+    >>> image, mask = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), bool)
+    >>> mask[2:6, 2:6] = True
+    >>> int((outline(image, mask, (255, 0, 0))[..., 0] > 0).sum())  # the edge of a 4 x 4 square
+    12
+    """
     width = max(1, round(min(image.shape[:2]) / 200))
     edge = mask & ~binary_erosion(mask, iterations=width, border_value=1)
     drawn = image.copy()
@@ -67,7 +80,12 @@ def outline(
 
 
 def with_scale(picture: NDArray[np.uint8], low: float, high: float, label: str) -> Image.Image:
-    """Return the picture with a strip below it: the colours from `low` to `high`, and a label."""
+    """Return the picture with a strip below it: the colours from `low` to `high`, and a label.
+
+    >>> picture = with_scale(np.zeros((64, 64, 3), np.uint8), 0.0, 1.0, "score 0.42")
+    >>> picture.height > 64
+    True
+    """
     height, width = picture.shape[:2]
     canvas = Image.new("RGB", (width, height + BAR_PX), "white")
     canvas.paste(Image.fromarray(picture), (0, 0))
@@ -86,6 +104,9 @@ def with_scale(picture: NDArray[np.uint8], low: float, high: float, label: str) 
 def calibrated_range(normal_scores: Sequence[float], threshold: float) -> tuple[float, float]:
     """Return the (low, high) of the scale of a calibrated detector, the same for every image.
 
+    >>> calibrated_range([0.1, 0.2, 0.3], threshold=0.4)
+    (0.2, 0.8)
+
     From the median of the held-out normal images' scores, which hardly any normal pixel exceeds, to
     twice the threshold.
     """
@@ -94,6 +115,9 @@ def calibrated_range(normal_scores: Sequence[float], threshold: float) -> tuple[
 
 def common_range(maps: Iterable[NDArray[np.floating]]) -> tuple[float, float]:
     """Return a (low, high) that spans the maps at hand: colours compare among these images alone.
+
+    >>> common_range([np.array([[0.0, 0.1, 0.2]]), np.array([[0.0, 0.3, 0.9]])])
+    (0.3, 0.9)
 
     From the largest of the maps' own medians to the largest value.
     """

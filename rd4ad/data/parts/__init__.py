@@ -74,7 +74,13 @@ def render_scene(
     seed: int = 0,
     size_px: int = 256,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return the part that `render` shows for (index, type), with another defect or none on it."""
+    """Return the part that `render` shows for (index, type), with another defect or none on it.
+
+    >>> flawless, _ = render_scene("tile", "good", (0, "crack"))
+    >>> cracked, mask = render_scene("tile", "crack", (0, "crack"))
+    >>> bool((flawless != cracked).any(axis=2)[mask].mean() > 0.5)
+    True
+    """
     if category not in PARTS:
         raise ValueError(f"no category {category!r}; there are {', '.join(PARTS)}")
     kinds = ("good", *PARTS[category])
@@ -101,6 +107,12 @@ def write_parts(
     progress: Progress | None = None,
 ) -> None:
     """Write the parts below `root` in MVTec layout, each category whole or not at all.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_parts(folder, categories=("tile",), n_train=2, n_good=1, n_per_defect=1)
+    ...     sorted(path.name for path in (Path(folder) / "tile").iterdir())
+    ['ground_truth', 'test', 'train']
 
     Raises:
         FileExistsError: a category's folder is there already.

@@ -66,7 +66,12 @@ def draw(part: Generator, flaw: Generator, kind: str | None) -> Scene:
 
 
 def nominal_mask(size_px: int = 256) -> NDArray[np.bool_]:
-    """Return where the part should be, (size_px, size_px), the same for every image."""
+    """Return where the part should be, (size_px, size_px), the same for every image.
+
+    >>> mask = nominal_mask()
+    >>> mask.shape, bool(mask[128, 128])
+    ((256, 256), True)
+    """
     u, v = turned(0.0, HOME)
     there = _silhouette(u, v, [_lead(u, v, x) for x in LEADS])
     small = Image.fromarray(there).resize((size_px, size_px), Image.Resampling.BOX)
