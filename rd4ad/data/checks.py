@@ -45,8 +45,8 @@ def check_dataset(
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     (Path(folder) / "part" / "train" / "good").mkdir(parents=True)
-    ...     print(check_dataset(folder)[0].severity)
-    error
+    ...     check_dataset(folder)[0].severity == "error"
+    True
 
     Every image and mask is decoded. Errors are what would make figures wrong or impossible,
     warnings what is worth a look, infos the counts. Categories with a name of MVTec

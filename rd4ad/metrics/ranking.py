@@ -163,7 +163,7 @@ def rate_curve(ranking: Ranking, gains: NDArray[np.float64]) -> Curve:
     """Return the sum of `gains` of the positives detected over false-positive rate.
 
     >>> ranking = rank(np.array([0.4, 0.2]), np.array([0.1, 0.3]))
-    >>> rate_curve(ranking, np.array([0.9, 0.1])).area()  # of nine tenths from the start, the last one from 0.5
+    >>> rate_curve(ranking, np.array([0.9, 0.1])).area()  # 0.9 all the way, 0.1 half of it
     0.95
 
     Between two points the true curve is a straight line: one stands at both ends of every stretch
