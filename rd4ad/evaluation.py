@@ -8,10 +8,9 @@ import platform
 import resource
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +19,14 @@ import pandas as pd
 import tifffile
 from numpy.typing import NDArray
 
-from rd4ad import metrics
 from rd4ad.data.folders import Category, DatasetError, Sample, open_category
 from rd4ad.data.images import read_images, read_mask, read_mask_for, read_masks
 from rd4ad.detector import Detector
-from rd4ad.scoring import FUSIONS, Maps, Scoring, anomaly_maps, scaled_sigma, scores
-from rd4ad.store import CURVE_COLUMNS, Run, decode, encode, run_id, write_run
+from rd4ad.figures import Figure, curve_points, figure_grid, figures
+from rd4ad.scoring import Maps, anomaly_maps, layers_name, scores
+from rd4ad.store import Run, decode, encode, run_id, write_run
 
 OnCount = Callable[[str, int, int], None]
-Figure = dict[str, Any]
-Masks = NDArray[np.bool_] | Sequence[NDArray[np.bool_]]
-
-DEFINITIONS = {
-    "image_auroc": "exact",
-    "image_ap": "exact",
-    "image_f1_max": "exact",
-    "pixel_auroc": "exact, pooled",
-    "pixel_ap": "exact, pooled",
-    "pixel_f1_max": "exact, pooled",
-    "aupro": "MVTec, limit 0.3",
-    "aupro_0.05": "MVTec, limit 0.05",
-    "aupro_per_image": "released code",
-}
-"""Definition of every figure, as it is named beside the figure everywhere."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +79,10 @@ def evaluate(
     test, images = read_test(open_category(Path(data), category), detector.size_px, skip_bad)
     distances = detector.distances(images, progress=lambda d, n: report("distance maps", d, n))
     kept = {layer: decode(*encode(stack)) for layer, stack in distances.items()}
-    rows = figure_grid(kept, test, detector.scoring, detector.size_px, report)
+    rows = figure_grid(
+        kept, test.labels, test.masks, detector.scoring, detector.size_px,
+        lambda done, total: report("figures", done, total),
+    )  # fmt: skip
     maps = anomaly_maps(kept, detector.scoring, detector.size_px)
     image_scores = scores(kept, detector.scoring, detector.size_px, maps)
     name = dataset or Path(data).resolve().name
@@ -116,7 +103,7 @@ def evaluate(
         record | surroundings(),
         pd.DataFrame(rows),
         image_table(test, image_scores),
-        curve_table(test, maps, image_scores),
+        curve_points(test.labels, image_scores, test.masks, maps),
         kept,
         test.masks if keep_masks else None,
     )
@@ -152,7 +139,7 @@ def determined_by(detector: Detector, dataset: str, category: str) -> dict[str, 
         "size_px": detector.size_px,
         "seed": detector.config.get("seed"),
         "config": {k: v for k, v in detector.config.items() if k not in notes},
-        "scoring": asdict(detector.scoring) | {"layers": _name(detector.scoring.layers)},
+        "scoring": asdict(detector.scoring) | {"layers": layers_name(detector.scoring.layers)},
         "teacher_sha256": detector.teacher_file["sha256"],
     }
 
@@ -199,81 +186,6 @@ def commit() -> str:
     return done.stdout.strip()
 
 
-def scoring_grid(scoring: Scoring, layers: tuple[int, ...], size_px: int) -> Iterator[Scoring]:
-    """Yield every scoring that a run records: layer subsets x fusions x smoothings.
-
-    >>> len(list(scoring_grid(Scoring(), (1, 2, 3), 256))), len(list(
-    ...     scoring_grid(Scoring(), (1, 2, 3), 128)))
-    (11, 22)
-    """
-    sigmas = sorted({scoring.sigma_px, 4.0, scaled_sigma(size_px)})
-    for n in range(1, len(layers) + 1):
-        for subset in combinations(layers, n):
-            for fusion in FUSIONS if n > 1 else FUSIONS[:1]:  # of one layer, both are the same
-                for sigma in sigmas:
-                    yield replace(scoring, layers=subset, fusion=fusion, sigma_px=sigma)
-
-
-def figure_grid(
-    distances: Mapping[int, NDArray[np.floating]],
-    test: EvaluationSet,
-    scoring: Scoring,
-    size_px: int,
-    report: OnCount = lambda stage, done, total: None,
-) -> list[Figure]:
-    """Return the rows of metrics.csv: every figure under every scoring of the grid."""
-    grid = list(scoring_grid(scoring, tuple(distances), size_px))
-    rows = []
-    for done, choice in enumerate(grid, start=1):
-        maps = anomaly_maps(distances, choice, size_px)
-        where = {
-            "layers": _name(choice.layers),
-            "fusion": choice.fusion,
-            "smoothing": choice.sigma_px,
-        }
-        found = figures(maps, scores(distances, choice, size_px, maps), test.labels, test.masks)
-        rows += [where | row for row in found]
-        report("figures", done, len(grid))
-    return rows
-
-
-def figures(
-    maps: Maps | Sequence[Maps],
-    image_scores: NDArray[np.float64],
-    labels: NDArray[np.int_],
-    masks: Masks | None,
-) -> list[Figure]:
-    """Return every figure of a category with its definition; an undefined one with the reason."""
-    values = metrics.image_figures(labels, image_scores)
-    if masks is not None:
-        values |= metrics.pixel_figures(masks, maps)
-    reason = why_undefined(labels, masks)
-    return [
-        {
-            "metric": metric,
-            "definition": definition,
-            "value": values.get(metric, np.nan),
-            "ci_low": np.nan,
-            "ci_high": np.nan,
-            "reason": reason if np.isnan(values.get(metric, np.nan)) else "",
-        }
-        for metric, definition in DEFINITIONS.items()
-    ]
-
-
-def why_undefined(labels: NDArray[np.int_], masks: Masks | None) -> str:
-    """Return why figures of such a test set may be undefined."""
-    if labels.all():
-        return "the test set has no normal image"
-    if not labels.any():
-        return "the test set has no defect"
-    if masks is None:
-        return "the category has no masks"
-    if any(np.any(mask) for mask in masks):
-        return "some map is constant, or every pixel is defective"
-    return "no pixel is marked as defective"
-
-
 def image_table(test: EvaluationSet, image_scores: NDArray[np.float64]) -> pd.DataFrame:
     """Return the rows of images.parquet."""
     return pd.DataFrame(
@@ -284,34 +196,6 @@ def image_table(test: EvaluationSet, image_scores: NDArray[np.float64]) -> pd.Da
             "score": image_scores,
         }
     )
-
-
-def curve_table(test: EvaluationSet, maps: Maps, image_scores: NDArray[np.float64]) -> pd.DataFrame:
-    """Return the rows of curves.parquet: image and pixel ROC and PR, and PRO, thinned."""
-    images = metrics.image_ranking(test.labels, image_scores)
-    curves: dict[str, metrics.Curve] = {}
-    if images.is_defined:
-        curves |= {
-            "image_roc": metrics.roc_curve(images),
-            "image_pr": metrics.precision_curve(images),
-        }
-    if test.masks is not None:
-        pixels = metrics.pixel_ranking(test.masks, maps)
-        curves |= {
-            "pixel_roc": metrics.roc_curve(pixels),
-            "pixel_pr": metrics.precision_curve(pixels),
-            "pro": metrics.rate_curve(pixels, pixels.weights),
-        }
-    tables = []
-    for name, whole in curves.items():
-        curve = metrics.thin_curve(whole, keep_x=0.3 if name == "pro" else None)
-        points = {"curve": name, "x": curve.x, "y": curve.y, "threshold": curve.threshold}
-        tables.append(pd.DataFrame(points))
-    return pd.concat(tables) if tables else pd.DataFrame(columns=list(CURVE_COLUMNS))
-
-
-def _name(layers: tuple[int, ...]) -> str:
-    return "+".join(map(str, layers))
 
 
 def score_maps(

@@ -12,7 +12,7 @@ import pandas as pd
 from rd4ad.store import METRIC_COLUMNS, Run, named, read_run, with_columns
 
 INDEX_KEYS = ("run_id", "method", "dataset", "category", "backbone", "size_px", "seed")
-INDEX_COLUMNS = (*INDEX_KEYS, *METRIC_COLUMNS, "is_default")
+INDEX_COLUMNS = (*INDEX_KEYS, "epochs", *METRIC_COLUMNS, "is_default")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def rebuild_index(results: Path) -> tuple[pd.DataFrame, list[BrokenRun]]:
         except ValueError as error:
             broken.append(BrokenRun(run.path, str(error)))
         else:
-            tables.append(run.metrics.assign(**{key: run.record[key] for key in INDEX_KEYS}))
+            tables.append(_rows(run))
     index = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=INDEX_COLUMNS)
     index = with_columns(index, INDEX_COLUMNS)
     results.mkdir(parents=True, exist_ok=True)
@@ -61,6 +61,12 @@ def rebuild_index(results: Path) -> tuple[pd.DataFrame, list[BrokenRun]]:
     finally:
         beside.unlink(missing_ok=True)
     return index, sorted(broken, key=lambda run: run.path)
+
+
+def _rows(run: Run) -> pd.DataFrame:
+    keys = {key: run.record[key] for key in INDEX_KEYS}
+    epochs = run.record["config"].get("epochs", float("nan"))  # a method may have none
+    return run.metrics.assign(**keys, epochs=float(epochs))
 
 
 def read_index(results: Path) -> pd.DataFrame:

@@ -62,6 +62,15 @@ def checked_layers(layers: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(layers))
 
 
+def layers_name(layers: tuple[int, ...]) -> str:
+    """Return layers as the tables write them.
+
+    >>> layers_name((1, 3))
+    '1+3'
+    """
+    return "+".join(map(str, layers))
+
+
 def scaled_sigma(size_px: int, at_256: float = 4.0) -> float:
     """Return the sigma in pixels that covers the same share of the image as `at_256` at 256 px.
 

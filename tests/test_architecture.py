@@ -16,6 +16,7 @@ PACKAGE = REPOSITORY / "rd4ad"
 FLOW = (
     ("rd4ad.data", "rd4ad.metrics"),
     ("rd4ad.scoring",),
+    ("rd4ad.figures",),
     ("rd4ad.config",),
     ("rd4ad.methods",),
     ("rd4ad.detector",),
@@ -113,8 +114,9 @@ def test_opening_the_explorer_loads_no_torch():
         "from streamlit.testing.v1 import AppTest\n"
         "import rd4ad, rd4ad.metrics, rd4ad.scoring, rd4ad.store, rd4ad.data, rd4ad.data.parts\n"
         "import rd4ad.web.overlay, rd4ad.web.serve, rd4ad.cli\n"
-        f"for page in {[str(page) for page in PAGES]!r}:\n"
-        "    assert not AppTest.from_file(page, default_timeout=60).run().exception, page\n"
+        f"explorer = AppTest.from_file({str(PAGES[0])!r}, default_timeout=60).run()\n"
+        f"for page in {[f'pages/{page.name}' for page in PAGES[1:]]!r}:\n"
+        "    assert not explorer.switch_page(page).run().exception, page\n"
         "print('torch' in sys.modules)\n"
     )
     done = subprocess.run(

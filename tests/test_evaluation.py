@@ -8,7 +8,8 @@ from PIL import Image
 
 from rd4ad import Detector, evaluate
 from rd4ad.data.folders import open_category
-from rd4ad.evaluation import DEFINITIONS, figure_grid, figures, read_test
+from rd4ad.evaluation import read_test
+from rd4ad.figures import DEFINITIONS, figure_grid, figures
 from rd4ad.index import scan_runs
 from rd4ad.metrics import aupro, image_auroc, pixel_auroc
 from rd4ad.scoring import Scoring, anomaly_maps, scores
@@ -132,7 +133,7 @@ def test_a_run_is_written_without_a_nan_in_its_record(detector, tiny_data, tmp_p
 
 def test_figures_of_one_layer_do_not_depend_on_the_fusion(detector, tiny_data):
     test, images = read_test(open_category(tiny_data, "part"), 64)
-    rows = figure_grid(detector.distances(images), test, detector.scoring, 64)
+    rows = figure_grid(detector.distances(images), test.labels, test.masks, detector.scoring, 64)
     assert {row["fusion"] for row in rows if row["layers"] == "1"} == {"sum"}
     assert {row["fusion"] for row in rows if row["layers"] == "1+2"} == {"sum", "product"}
 

@@ -17,6 +17,7 @@ from rd4ad.metrics.ranking import (
     thin_curve,
 )
 from rd4ad.metrics.regions import (
+    area_up_to,
     aupro,
     aupro_per_image,
     pixel_ap,
@@ -29,8 +30,10 @@ from rd4ad.metrics.regions import (
 __all__ = [
     "Curve",
     "Ranking",
+    "area_up_to",
     "aupro",
     "aupro_per_image",
+    "best_threshold",
     "f1_max",
     "image_ap",
     "image_auroc",
@@ -75,6 +78,17 @@ def f1_max(labels: ArrayLike, scores: ArrayLike) -> float:
     0.8
     """
     return _ranking.f1_max(image_ranking(labels, scores))[0]
+
+
+def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Return the threshold (score >= it) that reaches `f1_max`; nan without both kinds.
+
+    Chosen on the very images that it is for, so it flatters: for looking, not for use.
+
+    >>> best_threshold([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4])
+    0.2
+    """
+    return _ranking.f1_max(image_ranking(labels, scores))[1]
 
 
 def image_figures(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
