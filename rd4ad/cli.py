@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data(commands)
     _add_results(commands)
     _add_serve(commands)
+    _add_report(commands)
     return parser
 
 
@@ -250,7 +251,7 @@ def _add_data(commands: Any) -> None:
     make = _add(actions, "make", _make, "Write the generated parts in MVTec layout.")
     make.add_argument("folder", type=Path, help="folder to write categories into")
     make.add_argument("--seed", type=int, default=0, help="of everything generated")
-    make.add_argument("--train", type=int, default=60, help="normal training images a category")
+    make.add_argument("--train", type=int, default=200, help="normal training images a category")
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -319,6 +320,20 @@ def _serve(options: argparse.Namespace) -> int:
     from rd4ad.web.serve import serve
 
     serve(host=options.host, port=options.port)
+    return 0
+
+
+def _add_report(commands: Any) -> None:
+    parser = _add(commands, "report", _report, "Write the results as static HTML pages.")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+
+
+def _report(options: argparse.Namespace) -> int:
+    from rd4ad.web.report import write_report
+
+    pages = write_report(options.results, options.out)
+    print(f"wrote {len(pages)} pages; open {pages[0]}")
     return 0
 
 

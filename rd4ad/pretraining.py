@@ -1,15 +1,23 @@
-"""Train the bundled compact teacher: a quarter-width ResNet-18 distilled from the ImageNet one.
+"""Train the bundled compact teacher: a narrow ResNet-18, distilled from the ImageNet one.
 
 Every position of the compact net's three feature maps, through one linear (1x1) head a layer, has
 to predict the standardised features of ImageNet ResNet-18 at that position. The images are
-generated: "dead leaves", overlapping textured shapes of every size, whose statistics resemble those
-of photographs (Baradad et al., NeurIPS 2021); none is an image of the demo's parts. Where CIFAR-10
-is given, a third are mosaics of its photographs. Run by hand, in the background; it resumes:
+generated: two in three are "dead leaves", overlapping textured shapes of every size, whose
+statistics resemble those of photographs (Baradad et al., NeurIPS 2021); the third is a flawless
+demo part, drawn from a seed of its own, so that no demo image is among them. Where CIFAR-10 is
+given, a third of every batch are mosaics of its photographs.
 
-    python -m rd4ad.pretraining --cifar CIFAR10.zip --weights RESNET18.pth --out rd4ad/weights
+A detector compares features by their cosine, so the compact net must also tell apart what the
+ImageNet net tells apart: in a second phase, `--start` from the first one's weights, the cosines
+between the positions of an image have to agree too. Run by hand, in the background; it resumes:
+
+    python -m rd4ad.pretraining --cifar CIFAR10.zip --weights RESNET18.pth --out FIRST
+    python -m rd4ad.pretraining --cifar CIFAR10.zip --weights RESNET18.pth --out rd4ad/weights \
+        --start FIRST/compact.safetensors --relations 1 --steps 5000
 """
 
 import argparse
+import hashlib
 import io
 import json
 import time
@@ -28,12 +36,20 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from rd4ad.data.parts import PARTS, render
 from rd4ad.detector import normalise, replace_file
-from rd4ad.methods.backbones import BACKBONES, Teacher, load_teacher
+from rd4ad.methods.backbones import (
+    BACKBONES,
+    Teacher,
+    fill_module,
+    load_teacher,
+    read_state_dict,
+)
 
 CROP_PX = 128
 SEED = 20220101
 SAVE_EVERY_SECONDS = 120.0
+POSITIONS = 256  # compared with each other in an image
 
 
 class Distillation(nn.Module):
@@ -53,24 +69,59 @@ class Distillation(nn.Module):
             part.training = mode
         return self
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the predicted ImageNet features, finest first, for images (B, 3, S, S)."""
-        return [head(layer) for head, layer in zip(self.heads, self.compact(images), strict=True)]
+    def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the compact features and the predicted ImageNet ones for images (B, 3, S, S)."""
+        features = self.compact(images)
+        return features, [head(x) for head, x in zip(self.heads, features, strict=True)]
 
 
-def standardiser(teacher: Teacher, images: NDArray[np.uint8]) -> Callable[[Tensor], list[Tensor]]:
-    """Return a function from images to the teacher's features with unit variance a channel."""
+def relation_loss(small: Tensor, large: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the unexplained share of the cosines between an image's positions, averaged.
+
+    >>> features = torch.rand(2, 4, 8, 8)
+    >>> float(relation_loss(features, 3 * features, torch.Generator())) < 1e-4
+    True
+
+    Args:
+        small: (B, c, h, w) features that are trained.
+        large: (B, C, h, w) features whose cosines are wanted.
+        generator: picks the positions compared, `POSITIONS` at most.
+    """
+    chosen = torch.randperm(small[0, 0].numel(), generator=generator)[:POSITIONS]
+    cosines = []
+    for features in (small, large):
+        unit = nn.functional.normalize(features.flatten(2)[:, :, chosen].float(), dim=1)
+        cosines.append(unit.transpose(1, 2) @ unit)  # (B, positions, positions)
+    found, wanted = cosines
+    spread = wanted.var((1, 2), keepdim=True) + 1e-4
+    return ((found - wanted).square() / spread).mean()
+
+
+Targets = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
+
+
+def standardiser(teacher: Teacher, images: NDArray[np.uint8]) -> Targets:
+    """Return a function from images to the teacher's features, raw and of unit variance."""
     with torch.no_grad():
         features = teacher(normalise(images))
     means = [layer.mean((0, 2, 3), keepdim=True) for layer in features]
     deviations = [layer.std((0, 2, 3), keepdim=True) + 1e-3 for layer in features]
 
     @torch.no_grad()
-    def targets(batch: Tensor) -> list[Tensor]:
-        layers = zip(teacher(batch), means, deviations, strict=True)
-        return [(layer - mean) / deviation for layer, mean, deviation in layers]
+    def targets(batch: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        raw = teacher(batch)
+        layers = zip(raw, means, deviations, strict=True)
+        return raw, [(layer - mean) / deviation for layer, mean, deviation in layers]
 
     return targets
+
+
+def drawn(index: int) -> NDArray[np.uint8]:
+    """Return generated image number `index`, (256, 256, 3): every third is a flawless demo part."""
+    if index % 3 < 2:
+        return dead_leaves(index)
+    category = list(PARTS)[index // 3 % len(PARTS)]
+    return render(category, "good", index, split="train", seed=SEED)[0]
 
 
 def dead_leaves(index: int, size_px: int = 256) -> NDArray[np.uint8]:
@@ -115,7 +166,7 @@ def generated_images(n: int, file: Path) -> NDArray[np.uint8]:
     """Return `n` generated images (n, 256, 256, 3), made once and kept in `file` (.npy)."""
     if not file.exists():
         with ProcessPoolExecutor() as pool:
-            made = pool.map(dead_leaves, range(n), chunksize=16)
+            made = pool.map(drawn, range(n), chunksize=16)
             images = np.stack(list(tqdm(made, total=n, desc="images", unit="image")))
         file.parent.mkdir(parents=True, exist_ok=True)
         replace_file(file, lambda beside: _save_array(beside, images))
@@ -150,7 +201,7 @@ def crops(
             y, x = rng.integers(0, generated.shape[1] - CROP_PX + 1, 2)
             crop = generated[rng.integers(len(generated)), y : y + CROP_PX, x : x + CROP_PX]
         crop = np.rot90(crop, int(rng.integers(4)))
-        gain, shift = rng.uniform(0.7, 1.3), rng.uniform(-25, 25)
+        gain, shift = rng.uniform(0.7, 1.3, 3), rng.uniform(-25, 25)  # light and its colour
         batch[i] = np.clip(crop * gain + shift, 0, 255)
     return batch
 
@@ -175,12 +226,28 @@ def pretrain(
     out: Path,
     *,
     steps: int,
+    start: Path | None = None,
+    relations: float = 0.0,
     batch_size: int = 32,
     learning_rate: float = 3e-3,
 ) -> None:
-    """Write `out`/compact.safetensors, resuming `out`/.compact.state if it is there."""
+    """Write `out`/compact.safetensors, resuming `out`/.compact.state if it is there.
+
+    Args:
+        generated: images (N, 256, 256, 3).
+        photographs: CIFAR-10's images, if there are any.
+        imagenet: the teacher's teacher.
+        out: folder to write into.
+        steps: of the optimiser.
+        start: weights to begin with instead of random ones.
+        relations: weight of `relation_loss` beside the squared error.
+        batch_size: crops a step.
+        learning_rate: the highest of the one cycle.
+    """
     torch.manual_seed(0)
     model = Distillation().train()
+    if start is not None:
+        fill_module(model.compact, read_state_dict(start), str(start))
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps + 1)
     state_file, first, losses = out / ".compact.state", 0, []
@@ -199,9 +266,13 @@ def pretrain(
             crops(np.random.default_rng([1, step]), batch_size, generated, photographs)
         )
         with torch.autocast("cpu", torch.bfloat16):
-            wanted, predicted = targets(batch), model(batch)
+            (large, wanted), (small, predicted) = targets(batch), model(batch)
         pairs = zip(predicted, wanted, strict=True)
         loss = torch.stack([(p.float() - w.float()).square().mean() for p, w in pairs]).mean()
+        if relations:
+            picks = torch.Generator().manual_seed(step)
+            apart = [relation_loss(s, b, picks) for s, b in zip(small, large, strict=True)]
+            loss = loss + relations * torch.stack(apart).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -226,7 +297,9 @@ def pretrain(
         "crop_px": CROP_PX,
         "n_generated": len(generated),
         "n_photographs": 0 if photographs is None else len(photographs),
-        "explained_variance_last_500": round(1 - float(np.mean(losses[-500:])), 4),
+        "start": None if start is None else hashlib.sha256(start.read_bytes()).hexdigest(),
+        "relations": relations,
+        "loss_last_500": round(float(np.mean(losses[-500:])), 4),
     }
     metadata = {"pretraining": json.dumps(record)}
     replace_file(out / "compact.safetensors", lambda beside: save_file(tensors, beside, metadata))
@@ -239,13 +312,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for compact.safetensors")
     parser.add_argument("--weights", type=Path, help="ImageNet ResNet-18 file or folder")
     parser.add_argument("--cifar", type=Path, help="zip of CIFAR-10 as split/class/number.jpg")
-    parser.add_argument("--images", type=int, default=4000, help="generated images")
-    parser.add_argument("--steps", type=int, default=8000, help="optimiser steps of 32 crops")
+    parser.add_argument("--images", type=int, default=4500, help="generated images")
+    parser.add_argument("--steps", type=int, default=12000, help="optimiser steps of 32 crops")
+    parser.add_argument("--start", type=Path, help="weights to begin with (second phase)")
+    parser.add_argument("--relations", type=float, default=0.0, help="weight of the cosines")
     arguments = parser.parse_args()
     generated = generated_images(arguments.images, arguments.out / ".generated.npy")
     photographs = cifar_images(arguments.cifar) if arguments.cifar else None
     imagenet, _ = load_teacher("resnet18", arguments.weights)
-    pretrain(generated, photographs, imagenet, arguments.out, steps=arguments.steps)
+    pretrain(
+        generated, photographs, imagenet, arguments.out, steps=arguments.steps,
+        start=arguments.start, relations=arguments.relations,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

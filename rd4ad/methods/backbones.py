@@ -66,7 +66,7 @@ BACKBONES: dict[str, Backbone] = {
     "wide_resnet50_2": Backbone(
         block=Bottleneck, depths=(3, 4, 6), base_width=128, url=_imagenet("wide_resnet50_2")
     ),
-    "compact": Backbone(block=BasicBlock, depths=(2, 2, 2), width=16, oce_depth=2),
+    "compact": Backbone(block=BasicBlock, depths=(2, 2, 2), width=20, oce_depth=2),
 }
 
 

@@ -101,7 +101,7 @@ def write_parts(
     *,
     seed: int = 0,
     categories: tuple[str, ...] = tuple(PARTS),
-    n_train: int = 60,
+    n_train: int = 200,
     n_good: int = 20,
     n_per_defect: int = 8,
     progress: Progress | None = None,
