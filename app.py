@@ -1,76 +1,119 @@
-"""The explorer's first screen: what the paper reports, and what was measured here."""
+"""Leaderboard: what papers report, what was measured here, category by category."""
 
+import pandas as pd
 import streamlit as st
 
-from rd4ad.web import frame
-from rd4ad.web.tables import marked, published_table, runs_table
+from rd4ad.web import export, frame, leaderboard, reading, tables, widgets
+from rd4ad.web.look import KIND_NAMES
 
-METRICS = {
-    "pixel_auroc": "Pixel AUROC",
-    "pro": "PRO (definition not stated)",
-    "image_auroc": "Image AUROC",
-}
-SETTINGS = {
-    "dataset": "Data set",
-    "category": "Category",
-    "backbone": "Backbone",
-    "size_px": "Size, px",
-    "seed": "Seed",
-    "layers": "Layers",
-    "smoothing": "Smoothing, px",
-}
-FIGURES = {
-    "image_auroc": "Image AUROC",
-    "pixel_auroc": "Pixel AUROC",
-    "aupro": "PRO, MVTec at 0.3",
-    "aupro_per_image": "PRO, released code",
-}
+if not frame.under_streamlit():  # `python app.py`, as a Gradio Space runs it
+    frame.serve_everything()
 
-frame.open_page(frame.NAME)
-st.caption(
-    "Anomaly detection by reverse distillation (Deng & Li, CVPR 2022): the figures that papers "
-    "report for MVTec AD, and the figures that this code measured. The two are never averaged "
-    "together."
+units = frame.open_page(
+    "Leaderboard",
+    "Anomaly detection on MVTec AD by category: what papers report beside what this code measured. "
+    "The kinds of figures are marked and never averaged together.",
 )
-
-st.subheader("Reported by the paper, percent")
-metric = st.segmented_control(
-    "Figure",
-    list(METRICS),
-    default="pixel_auroc",
-    format_func=METRICS.get,
-    help="Pixel AUROC pools all pixels of a category. How PRO was computed, the paper does not "
-    "say; the released code averages over images. Image AUROC is known for RD4AD at 256 px alone.",
-)
-metric = metric or "pixel_auroc"  # a second click takes the choice back
-published, averages = (table[table["by"] == "RD4AD paper"] for table in frame.published())
-table = published_table(published, averages, metric)
-st.dataframe(
-    marked(table),
-    width="stretch",
-    height=35 * (len(table) + 1) + 3,
-    column_config={"_index": st.column_config.TextColumn("Category", width=100)},
-)
-st.caption(
-    "MVTec AD, Tables 1 and 2. Number after a method: image size in pixels. Bold on a tint: best "
-    "of its row, computed. The last three rows are means of the rows above, computed here."
-)
-for row in averages[(averages["metric"] == metric) & ~averages["agrees"]].itertuples():
-    st.info(
-        f"{row.method} at {row.size_px} px: the paper states {100 * row.stated:.1f} as the total "
-        f"average; its rows give {100 * row.computed:.2f}.",
-        icon=":material/rule:",
-    )
-
-st.subheader("Reproduced by this code, percent")
-index = frame.measured()
+index = reading.measured()
+datasets = [leaderboard.MVTEC]
 if index is not None:
-    runs = runs_table(index).rename(columns=SETTINGS | FIGURES)
-    formats = dict.fromkeys(FIGURES.values(), "{:.1f}") | {"Smoothing, px": "{:g}"}
-    shown = runs[[*SETTINGS.values(), *FIGURES.values()]].style.format(formats, na_rep="–")
-    st.dataframe(shown, width="stretch", hide_index=True)
-    st.caption(
-        "Smoothing: standard deviation of the Gaussian in pixels. The runs on MVTec AD that come "
-        "with this project used images downsized to 256 px; the paper's figures are those of "
-        "WideResNet-50 on the originals."
+    datasets += sorted(set(index["dataset"]) - {leaderboard.MVTEC})
+
+first, second, third, fourth = st.columns([2, 3, 2, 4], vertical_alignment="top")
+with first:
+    dataset = widgets.choose(
+        "Data set", datasets, "dataset", "Papers' figures are for MVTec AD; ours for each data set."
     )
+is_mvtec = dataset == leaderboard.MVTEC
+with second:
+    metric = widgets.pick(
+        "Figure",
+        leaderboard.METRICS,
+        "metric",
+        "Image AUROC ranks images, pixel AUROC all pixels of a category pooled. PRO weighs every "
+        "defect the same; it has several definitions, named in each column.",
+    )
+cells = [] if index is None else [leaderboard.measured_cells(index, dataset)]
+cells = pd.concat([reading.published(), *cells] if is_mvtec else cells, ignore_index=True)
+cells = cells[cells["metric"] == metric]
+with third:
+    sizes = st.multiselect(
+        "Image size, px",
+        leaderboard.sizes_of(cells),
+        key="size",
+        bind="query-params",
+        placeholder="all",
+        help="Side of the square images. Many later sources do not state it.",
+    )
+with fourth:
+    sources = widgets.choose_sources(
+        leaderboard.SOURCES if is_mvtec else (leaderboard.OURS,),
+        (leaderboard.PAPER, leaderboard.OURS) if is_mvtec else (leaderboard.OURS,),
+    )
+with st.expander("Methods, settings, definitions, colours"):
+    methods = widgets.some("Methods", cells["method"], "method", "Empty: all.")
+    settings = widgets.some("Setting", cells["setting"], "setting", "One model a category?")
+    definitions = widgets.some("Definition", cells["definition"], "definition", "Of the figure.")
+    heat = st.toggle(
+        "Tint each row", value=True, key="heat", bind="query-params", help="From lowest to highest."
+    )
+
+shown = leaderboard.choose(
+    cells,
+    metric,
+    sources=sources,
+    sizes=sizes,
+    methods=methods,
+    definitions=definitions,
+    settings=settings,
+)
+if shown.empty:
+    st.info("No figure matches this choice: widen one of the controls above.")
+    st.stop()
+
+table = leaderboard.wide(shown)
+best = leaderboard.best(table, leaderboard.definitions_of(shown))
+clicked = widgets.table_with_cells(
+    tables.styled(table, best, units.text, heat=heat),
+    table,
+    alt=f"{leaderboard.METRICS[metric]} in {units.name}, categories by methods",
+)
+st.caption(
+    f"{leaderboard.METRICS[metric]}, {units.name}. "
+    + " · ".join(KIND_NAMES.values())
+    + f". {tables.MARK} and bold: best of its row at the printed precision, computed here. "
+    "Averages are computed here, and only where every category has a figure. "
+    "Click a figure for where it comes from."
+)
+for sentence in leaderboard.disagreements(shown):
+    st.warning(sentence, icon=":material/rule:")
+
+if clicked is not None:
+    row, column = clicked
+    cell = leaderboard.cell_at(shown, row, column)
+    if cell is None:
+        st.info(f"{column} has no figure for {row}.")
+    else:
+        widgets.show_card(f"{column} · {leaderboard.row_name(row)}", tables.card(cell, units.text))
+        for run in filter(None, map(reading.run_named, cell["runs"])):
+            title = f"Run {run.record['run_id']}"
+            widgets.show_card(title, tables.run_card(run), tables.commands(run))
+
+left, right = st.columns(2)
+with left.expander("Compare two columns", expanded="first" in st.query_params):
+    names = list(table.columns)
+    one = widgets.choose(
+        "First", names, "first", "The difference is first minus second.", default="○ RD4AD 256"
+    )
+    other = widgets.choose("Second", names, "second", "See First.", default="○ PaDiM 256")
+    compared = leaderboard.delta(table, one, other)
+    st.markdown(leaderboard.outcome(compared, one, other))
+    st.dataframe(
+        tables.styled_delta(compared, units.text),
+        width="stretch",
+        placeholder="–",
+        alt=f"{one} minus {other} by category",
+    )
+with right.expander("Export what is shown"):
+    widgets.show_exports(table, best, units, f"leaderboard-{metric}")
+    st.code(export.BIBTEX, language="latex")

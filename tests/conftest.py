@@ -1,6 +1,13 @@
 """Fixtures for the whole suite."""
 
 import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +69,54 @@ def tiny_checkpoint(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 TINY = {"backbone": "compact", "size_px": 64, "epochs": 6, "batch_size": 4, "holdout": 0.2}
+
+
+@pytest.fixture(scope="session")
+def part_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Published figures, a run of the generated transistor with masks, and its detector."""
+    from rd4ad import Detector, evaluate
+    from rd4ad.config import TrainingConfig
+    from rd4ad.data.parts import write_parts
+    from rd4ad.index import rebuild_index
+    from rd4ad.training import train
+
+    data = tmp_path_factory.mktemp("parts")
+    write_parts(data, categories=("transistor",), n_train=12, n_good=4, n_per_defect=3)
+    results = tmp_path_factory.mktemp("results")
+    shutil.copytree(REPOSITORY / "results/published", results / "published")
+    checkpoint = results / "detectors/transistor.safetensors"
+    config = TrainingConfig(backbone="compact", size_px=64, epochs=4, batch_size=4, holdout=0.3)
+    train(data, "transistor", config, out=checkpoint)
+    evaluate(
+        Detector.load(checkpoint), data, "transistor", dataset="Generated parts",
+        results=results, keep_masks=True,
+    )  # fmt: skip
+    rebuild_index(results)
+    return results
+
+
+@pytest.fixture(scope="session")
+def address(part_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The whole application in a process of its own, started from an unrelated folder."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    environment = os.environ | {
+        "RD4AD_RESULTS": str(part_results),
+        "GRADIO_TEMP_DIR": str(elsewhere / "gradio"),
+    }
+    command = [sys.executable, "-m", "rd4ad.cli", "serve", "--port", str(port)]
+    server = subprocess.Popen(command, cwd=elsewhere, env=environment, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(200):
+            try:
+                urllib.request.urlopen(f"{url}/healthz").close()
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(timeout=20)

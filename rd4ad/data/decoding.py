@@ -4,6 +4,7 @@ Pixels are what Pillow's `convert("RGB")` gives, as in the released loader, with
 16-bit grey is scaled (Pillow would clip it) and an EXIF rotation is applied. No colour profile is.
 """
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -76,10 +77,23 @@ def _too_large(name: str, size: str) -> str:
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
     """Open the file for decoding; only its header is read here."""
-    with _naming(str(path)):
-        image = Image.open(path, formats=FORMATS)
+    with _opened(path, str(path)) as image:
+        yield image
+
+
+@contextmanager
+def opened_bytes(content: bytes) -> Iterator[Image.Image]:
+    """Open a file's content for decoding; messages call it "the file"."""
+    with _opened(io.BytesIO(content), "the file") as image:
+        yield image
+
+
+@contextmanager
+def _opened(source: Path | io.BytesIO, name: str) -> Iterator[Image.Image]:
+    with _naming(name):
+        image = Image.open(source, formats=FORMATS)
     with image:
-        _check_size(image, str(path))
+        _check_size(image, name)
         yield image
 
 

@@ -1,76 +1,83 @@
-"""What every page of the explorer shares: its settings, and cached reading of results."""
+"""The frame of every page: title, menu, units, and where the figures come from."""
 
 import os
-from pathlib import Path
+import sys
+from typing import NoReturn
 
-import pandas as pd
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from rd4ad.index import read_index, scan_runs
-from rd4ad.published import averages, read_published
+from rd4ad.web import reading
+from rd4ad.web.units import UNITS, Units
 
 NAME = "RD4AD Explorer"
-RESULTS = Path(os.environ.get("RD4AD_RESULTS", Path(__file__).resolve().parents[2] / "results"))
+MENU = {
+    "Results": (
+        ("app.py", "Leaderboard", ":material/leaderboard:"),
+        ("pages/category.py", "Category", ":material/category:"),
+        ("pages/ablations.py", "Ablations", ":material/grid_on:"),
+        ("pages/complexity.py", "Complexity", ":material/speed:"),
+    ),
+    "Why": (
+        ("pages/threshold.py", "Threshold", ":material/tune:"),
+        ("pages/limitations.py", "Limitations", ":material/science:"),
+        ("pages/pro_auditor.py", "PRO auditor", ":material/rule:"),
+    ),
+    "Try": (
+        ("pages/demo.py", "Live", ":material/photo_camera:"),
+        ("pages/about.py", "About", ":material/info:"),
+    ),
+}
 
 
-def open_page(title: str) -> None:
-    """Set up the page; the first call of every page."""
-    name = title if title == NAME else f"{title} - {NAME}"
-    st.set_page_config(page_title=name, page_icon="🔎", layout="wide")
-    st.title(title)
+def open_page(title: str, answer: str) -> Units:
+    """Set up the page, draw menu and title; the first call of every page.
 
-
-def published() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the published figures and their averages (see `rd4ad.published`)."""
-    names = ("published/mvtec.csv", "published/mvtec_later.csv")
-    return _published(RESULTS, [_modified(RESULTS / name) for name in names])
-
-
-def measured() -> pd.DataFrame | None:
-    """Return the index of measured runs; None where there is none.
-
-    Says on the page what is missing or broken, and which command mends it.
+    Args:
+        title: as in `MENU`; also the tab's.
+        answer: the one sentence that the page is about.
     """
-    whole, broken = _scan(RESULTS)
-    for name, reason in broken:
-        st.warning(f"A run was skipped: {name}. {reason}", icon=":material/warning:")
-    index = None
-    try:
-        index = _index(RESULTS, _modified(RESULTS / "index.parquet"))
-    except FileNotFoundError:
-        pass  # as on a fresh results folder; said below
-    except ValueError as error:
-        st.warning(f"The measured runs cannot be shown. {error}", icon=":material/warning:")
-        return None
-    listed = set() if index is None else set(index["run_id"])
-    if unlisted := set(whole) - listed:
-        st.info(f"Stored runs that are not listed yet: {len(unlisted)}. `rd4ad results index`")
-    elif not listed:
-        st.info(
-            "No measured run yet. `rd4ad evaluate CHECKPOINT --data DIR --category NAME` stores "
-            "one, `rd4ad results index` lists it here."
+    st.set_page_config(page_title=f"{title} - {NAME}", page_icon="🔎", layout="wide")
+    with st.sidebar:
+        st.markdown(f"### {NAME}")
+        menu = st.container()
+        st.divider()
+        chosen = st.segmented_control(
+            "Units",
+            list(UNITS),
+            default="percent",
+            required=True,
+            key="units",
+            bind="query-params",
+            help="How figures are printed. Exports are in the same units.",
         )
-    return index if listed else None
+        st.caption(_sources())
+    kept = {"units": chosen} if chosen != "percent" else {}
+    for group, pages in MENU.items():
+        menu.caption(group)
+        for file, label, icon in pages:
+            menu.page_link(file, label=label, icon=icon, query_params=kept)
+    st.html("<style>.stMainBlockContainer {padding-top: 3rem}</style>")
+    st.title(title)
+    st.markdown(answer)
+    return UNITS[chosen]
 
 
-def _modified(path: Path) -> float:
-    """Return when a file changed, 0 if it is not there: a key under which its contents are kept."""
-    return path.stat().st_mtime if path.exists() else 0.0
+def _sources() -> str:
+    found = ", ".join(reading.categories_on_disk())
+    images = found or "not on disk; RD4AD_DATA names the folder of categories"
+    n_runs = len(reading.run_names())
+    return f"**Data source** · runs stored: {n_runs} · images: generated parts; MVTec AD: {images}"
 
 
-@st.cache_data(show_spinner=False, max_entries=2)
-def _published(results: Path, modified: list[float]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    table = read_published(results)
-    return table, averages(table)
+def under_streamlit() -> bool:
+    """Return whether Streamlit runs the script, and not plain Python."""
+    return get_script_run_ctx(suppress_warning=True) is not None
 
 
-@st.cache_data(show_spinner=False, max_entries=2)
-def _index(results: Path, modified: float) -> pd.DataFrame:
-    return read_index(results)
+def serve_everything() -> NoReturn:
+    """Serve explorer, live demo and API until stopped, then leave."""
+    from rd4ad.web.serve import serve
 
-
-@st.cache_data(show_spinner=False, ttl=60, max_entries=2)
-def _scan(results: Path) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return the names of whole runs, and name and reason of broken ones; once a minute at most."""
-    runs, broken = scan_runs(results)
-    return [run.path.name for run in runs], [(run.path.name, run.reason) for run in broken]
+    serve(host="0.0.0.0", port=int(os.environ.get("PORT", "7860")))
+    sys.exit()

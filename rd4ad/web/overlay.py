@@ -10,7 +10,7 @@ from plotly.colors import sample_colorscale, unlabel_rgb
 from scipy.ndimage import binary_erosion
 
 BAR_PX = 26  # height of the strip below the picture that shows the scale
-RANGE_TOP = 2.0  # the scale ends at this many thresholds
+RANGE_TOP = 3.0  # the scale is so many times as long as from its start to the threshold
 
 
 @cache
@@ -107,10 +107,11 @@ def calibrated_range(normal_scores: Sequence[float], threshold: float) -> tuple[
     >>> calibrated_range([0.1, 0.2, 0.3], threshold=0.4)
     (0.2, 0.8)
 
-    From the median of the held-out normal images' scores, which hardly any normal pixel exceeds, to
-    twice the threshold.
+    From the median of the held-out normal images' scores, which hardly any normal pixel exceeds;
+    the threshold lies a third of the way up.
     """
-    return float(np.median(normal_scores)), RANGE_TOP * threshold
+    low = float(np.median(normal_scores))
+    return low, round(low + max(RANGE_TOP * (threshold - low), 1e-6), 9)
 
 
 def common_range(maps: Iterable[NDArray[np.floating]]) -> tuple[float, float]:

@@ -1,48 +1,242 @@
-"""Tables as the pages show them: percent with one decimal, the best in a row marked."""
+"""Tables as the pages show them: figures in the chosen units, the best in a row marked."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-AVERAGES = {"avg_texture": "Textures", "avg_object": "Objects", "avg_total": "Total"}
-BEST = "font-weight: 700; background-color: rgba(0, 114, 178, 0.16)"
-AVERAGE = "background-color: rgba(128, 128, 128, 0.08)"
+from rd4ad.store import Run
+from rd4ad.web.leaderboard import AVERAGES, row_name
+from rd4ad.web.look import BACKBONES, KIND_NAMES, METHODS
+
+Text = Callable[[Any], str]
+MARK = "★"
+BEST = "font-weight: 700"
+HEAT = "background-color: rgba(0, 114, 178, {:.2f})"
+FIGURES = {
+    "image_auroc": "Image AUROC",
+    "image_ap": "Image AP",
+    "image_f1_max": "Image F1-max",
+    "pixel_auroc": "Pixel AUROC",
+    "pixel_ap": "Pixel AP",
+    "pixel_f1_max": "Pixel F1-max",
+    "aupro": "PRO, MVTec at 0.3",
+    "aupro_0.05": "PRO, MVTec at 0.05",
+    "aupro_per_image": "PRO, released code",
+}
+"""Names of measured figures; each PRO with its definition."""
 
 
-def published_table(cells: pd.DataFrame, averages: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return categories x "method size" in percent, with the computed averages below.
+def styled(table: pd.DataFrame, best: pd.DataFrame, text: Text, *, heat: bool) -> Styler:
+    """Return the leaderboard with readable row names, the best of each row bold and starred.
 
     Args:
-        cells: published figures (see `rd4ad.published`).
-        averages: as `rd4ad.published.averages` returns them.
-        metric: which figure.
+        table: fractions; see `rd4ad.web.leaderboard.wide`.
+        best: which cells are the best of their row.
+        text: prints one figure.
+        heat: tint every row from its lowest figure to its highest.
     """
-    cells = cells[(cells["metric"] == metric) & ~cells["category"].isin(AVERAGES)]
-    ours = averages[averages["metric"] == metric].rename(columns={"computed": "value"})
-    rows = pd.concat([cells, ours], ignore_index=True)
-    rows = rows.assign(column=rows["method"] + " " + rows["size_px"].astype(str))
-    order = list(dict.fromkeys(rows["column"]))
-    categories = list(dict.fromkeys(rows["category"]))
-    table = rows.pivot(index="category", columns="column", values="value") * 100
-    table = table.loc[categories, order].dropna(axis="columns", how="all")
-    table.index = [AVERAGES.get(name, name.replace("_", " ").capitalize()) for name in table.index]
-    return table
+    look = best.map(lambda is_best: BEST if is_best else "")
+    if heat:
+        low, high = table.min(axis=1), table.max(axis=1)
+        share = table.sub(low, axis=0).div((high - low).replace(0, 1), axis=0)
+        tint = share.map(lambda s: "" if pd.isna(s) else HEAT.format(0.03 + 0.3 * s))
+        look = (look + ";" + tint).map(lambda css: css.strip(";"))
+    shown = table.rename(index=row_name)
+    best, look = best.rename(index=row_name), look.rename(index=row_name)
+    style = shown.style.format(text).apply(lambda _: look, axis=None)
+    for name in shown.index:
+        starred = best.columns[best.loc[name]]
+        if len(starred):
+            style = style.format(lambda x: f"{MARK} {text(x)}", subset=([name], starred))
+    return style
 
 
-def marked(table: pd.DataFrame) -> Styler:
-    """Return the table with one decimal and the best of each row bold on a tint, ties too.
+def styled_delta(compared: pd.DataFrame, text: Text) -> Styler:
+    """Return the `delta` of two columns with signed differences, wins and losses tinted."""
+    tint = {"win": "rgba(0, 114, 178, 0.2)", "loss": "rgba(213, 94, 0, 0.2)", "tie": "transparent"}
+    shown = compared.rename(index=row_name)
+    looks = shown["outcome"].map(lambda outcome: f"background-color: {tint[outcome]}")
 
-    Rows of averages stand on grey.
-    """
-    best = table.round(1).eq(table.round(1).max(axis=1), axis=0)
-    style = best.map(lambda is_best: BEST if is_best else "")
-    averages = style.index.isin(list(AVERAGES.values()))
-    style[averages] = style[averages].replace("", AVERAGE)
-    return table.style.format("{:.1f}", na_rep="–").apply(lambda _: style, axis=None)
+    def signed(difference: Any) -> str:
+        return f"{'+' if difference > 0 else ''}{text(difference)}"
+
+    style = shown.style.format({"first": text, "second": text, "difference": signed})
+    return style.apply(lambda _: looks, subset=["outcome"])
+
+
+def card(cell: "pd.Series[Any]", text: Text) -> dict[str, str]:
+    """Return what to say of one cell of the leaderboard, by name."""
+    said = {
+        "Figure": text(cell["value"]),
+        "Kind": KIND_NAMES[cell["kind"]],
+        "Definition": cell["definition"] or "not stated; one definition is in use",
+        "By": cell["by"],
+        "Backbone": cell["backbone"] or "not stated",
+        "Image size": "not stated" if pd.isna(cell["size_px"]) else f"{cell['size_px']} px",
+        "Setting": cell["setting"],
+        "Source": cell["source"],
+        "Note": cell["note"],
+    }
+    if pd.notna(cell["stated"]):
+        said["Stated by the source"] = f"{text(cell['stated'])}; its own rows give the above"
+    if cell["category"] in AVERAGES:
+        said["Average"] = "computed here from the rows above"
+    if len(cell["runs"]) > 1:
+        said["Mean of"] = f"{len(cell['runs'])} runs"
+    return {name: str(value) for name, value in said.items() if value}
+
+
+def run_card(run: Run) -> dict[str, str]:
+    """Return what determines a run and where it was measured, by name."""
+    record = run.record
+    config, training = record["config"], record.get("training", {})
+    data = f"{record['dataset']} / {record['category']}"
+    schedule = [f"{config[key]} {key}" for key in ("epochs",) if key in config]
+    schedule += [f"{config['n_images']} normal images"] if "n_images" in config else []
+    schedule += [f"{training['seconds'] / 60:.0f} minutes"] if "seconds" in training else []
+    return {
+        "Method": METHODS.get(record["method"], record["method"]),
+        "Data": f"{data}, {record['n_test_images']} test images",
+        "Backbone": BACKBONES.get(record["backbone"], record["backbone"]),
+        "Weights sha256": record["teacher_sha256"][:16] + "…",
+        "Image size": f"{record['size_px']} px",
+        "Seed": str(record["seed"]),
+        "Fitted on": ", ".join(schedule),
+        "Scoring": ", ".join(f"{key} {value}" for key, value in record["scoring"].items()),
+        "Threshold": record.get("threshold_note") or f"{record.get('threshold'):.4f}",
+        "Commit": record["commit"][:12] or "not known",
+        "Host": record["host_cpu"],
+        "Measured in": f"{record['seconds']} s, peak {record['peak_mib']} MiB",
+        "Versions": ", ".join(f"{k} {v}" for k, v in record["versions"].items()),
+        "Run": record["run_id"],
+    }
+
+
+def commands(run: Run) -> str:
+    """Return the commands that train and measure such a run again."""
+    record, config = run.record, run.record["config"]
+    options = {
+        "--backbone": record["backbone"],
+        "--size-px": record["size_px"],
+        "--layers": "+".join(map(str, config.get("layers", ()))) or None,
+        "--epochs": config.get("epochs"),
+        "--loss": config.get("loss"),
+        "--holdout": config.get("holdout"),
+        "--seed": record["seed"],
+    }
+    chosen = " ".join(f"{name} {value}" for name, value in options.items() if value is not None)
+    category, dataset = record["category"], record["dataset"]
+    return (
+        f"rd4ad train --data DIR --category {category} {chosen} --out {category}.safetensors\n"
+        f"rd4ad evaluate {category}.safetensors --data DIR --category {category} "
+        f'--dataset "{dataset}"'
+    )
 
 
 def runs_table(index: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a measured run with its figures in percent, at the run's own scoring."""
+    """Return one row a measured run with its figures as fractions, at the run's own scoring.
+
+    Args:
+        index: as `rd4ad.index.read_index` returns it.
+    """
     chosen = index[index["is_default"]]
     keys = ["dataset", "category", "method", "backbone", "size_px", "seed", "layers", "smoothing"]
-    table = chosen.pivot(index=["run_id", *keys], columns="metric", values="value") * 100
+    table = chosen.pivot(index=["run_id", *keys], columns="metric", values="value")
     return table.reset_index()
+
+
+def of_category(runs: pd.DataFrame, dataset: str, category: str) -> pd.DataFrame:
+    """Return the rows of `runs_table` of one category."""
+    return runs[(runs["dataset"] == dataset) & (runs["category"] == category)]
+
+
+def run_label(row: "pd.Series[Any]") -> str:
+    """Return what tells a run apart from its neighbours: method, backbone, size, seed."""
+    backbone = BACKBONES.get(row["backbone"], row["backbone"])
+    method = METHODS.get(row["method"], row["method"])
+    return f"{method} {backbone} {row['size_px']} px, seed {row['seed']}"
+
+
+def run_title(row: "pd.Series[Any]") -> str:
+    """Return a run's category, what tells it apart, and its data set, for menus of all runs."""
+    return f"{row_name(row['category'])} · {run_label(row)} · {row['dataset']}"
+
+
+def pairs_in_words(values: Mapping[str, float], text: Text) -> str:
+    """Return figures by name in words."""
+    return ", ".join(f"{name} {text(value)}" for name, value in values.items())
+
+
+def styled_runs(runs: pd.DataFrame, text: Text) -> Styler:
+    """Return measured runs with readable headers, figures in the chosen units."""
+    settings = {
+        "method": "Method", "backbone": "Backbone", "size_px": "Size, px", "seed": "Seed",
+        "layers": "Layers", "smoothing": "Smoothing, px",
+    }  # fmt: skip
+    figures = {name: title for name, title in FIGURES.items() if name in runs}
+    shown = runs[[*settings, *figures]].rename(columns=settings | figures)
+    formats: dict[str, Any] = dict.fromkeys(figures.values(), text)
+    return shown.style.format(formats | {"Smoothing, px": "{:g}"})
+
+
+def in_words(cells: pd.DataFrame, text: Text) -> str:
+    """Return the figures of cells as a list in words, best first, for those who cannot see them."""
+    best_first = cells.sort_values("value", ascending=False).head(12)
+    return "; ".join(
+        f"{row['method']} ({row['by']}) {text(row['value'])}"
+        for row in best_first.to_dict("records")
+    )
+
+
+def scores_in_words(images: pd.DataFrame) -> str:
+    """Return how the scores of normal and defective images lie, in words."""
+    said = []
+    for label, name in ((0, "normal"), (1, "defective")):
+        scores = images.loc[images["label"] == label, "score"]
+        if len(scores):
+            said.append(f"{len(scores)} {name} from {scores.min():.3f} to {scores.max():.3f}")
+    return ", ".join(said)
+
+
+def runs_count(index: pd.DataFrame) -> pd.DataFrame:
+    """Return how many runs, seeds and categories are stored by data set, method and backbone."""
+    runs = index.drop_duplicates("run_id")
+    groups = runs.groupby(["dataset", "method", "backbone", "size_px"], sort=False)
+    table = groups.agg(
+        categories=("category", "nunique"), seeds=("seed", "nunique"), runs=("run_id", "nunique")
+    ).reset_index()
+    table["method"] = table["method"].map(METHODS).fillna(table["method"])
+    table["backbone"] = table["backbone"].map(BACKBONES).fillna(table["backbone"])
+    names = {"dataset": "Data set", "size_px": "Size, px"}
+    return table.rename(columns=names).rename(columns=str.capitalize)
+
+
+def spread(values: Mapping[str, float], text: Text) -> str:
+    """Return the largest difference between definitions, in a sentence."""
+    known = {name: value for name, value in values.items() if not pd.isna(value)}
+    if len(known) < 2:
+        return "Fewer than two definitions give a figure here."
+    low, high = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
+    return (
+        f"The same maps give between **{text(known[low])}** ({low}) and **{text(known[high])}** "
+        f"({high}): a spread of **{text(known[high] - known[low])}** by definition alone."
+    )
+
+
+def pro_definitions(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return who printed PRO figures, of which methods, by which definition as far as stated.
+
+    Args:
+        cells: published ones; see `rd4ad.web.leaderboard`.
+    """
+    pro = cells[cells["metric"] == "pro"]
+    groups = pro.groupby(["by", "definition", "kind", "source"], sort=False)["method"]
+    table = groups.agg(lambda names: ", ".join(dict.fromkeys(names))).reset_index()
+    table["kind"] = table["kind"].map(KIND_NAMES)
+    names = {
+        "by": "By", "method": "Methods", "definition": "Definition", "kind": "Kind",
+        "source": "Source",
+    }  # fmt: skip
+    return table.rename(columns=names)[list(names.values())]

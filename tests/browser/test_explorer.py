@@ -1,4 +1,4 @@
-"""The explorer in a real Chromium: what a person sees, and where requests go."""
+"""The explorer in a real Chromium: what a person sees and does, and where requests go."""
 
 import re
 import shutil
@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from rd4ad.data.parts import render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -20,45 +23,21 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found (Debian's package: chromium)"),
 ]
-
-
 HOME = Path(__file__).resolve().parents[2]
-
-
-@contextmanager
-def running(command: list[str], port: int):
-    """Run a server in the background until it answers; stop it afterwards."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", *command],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=HOME,
-    )
-    try:
-        for _ in range(300):
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@pytest.fixture(scope="module")
-def address():
-    port = free_port()
-    with running(["rd4ad.cli", "serve", "--port", str(port)], port) as url:
-        yield url
+PAGES = {
+    "/": "Leaderboard",
+    "/category?category=Generated+parts+%2F+transistor": "Category",
+    "/threshold": "Threshold",
+    "/limitations?layers=3&fusion=product": "Limitations",
+    "/pro_auditor": "PRO auditor",
+    "/ablations?across=fusion": "Ablations",
+    "/complexity": "Complexity",
+    "/demo": "Live",
+    "/about": "About",
+}
+LONG_MS = 60_000
+# Streamlit asks these below a page's own address and gets 404 by design.
+PROBES = re.compile(r"/\w+/_stcore/(health|host-config)$")
 
 
 @pytest.fixture(scope="module")
@@ -71,37 +50,225 @@ def browser():
         chromium.close()
 
 
+class Watched:
+    """A page whose console errors, failed answers and requests are written down."""
+
+    def __init__(self, browser, **context):
+        self.context = browser.new_context(**context)
+        self.page = self.context.new_page()
+        self.errors, self.requests, self.failed = [], [], []
+        self.page.on("console", self._console)
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("response", self._response)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _console(self, message):
+        if message.type == "error" and "404" not in message.text:
+            self.errors.append(message.text)
+
+    def _response(self, response):
+        if response.status >= 400 and not PROBES.search(response.url):
+            self.failed.append(f"{response.status} {response.url}")
+
+    def open(self, address: str, heading: str):
+        self.page.goto(address)
+        self.page.get_by_role("heading", name=heading, exact=True).wait_for(timeout=LONG_MS)
+        self.settle()
+        return self.page
+
+    def settle(self):
+        """Wait until the server has answered everything."""
+        self.page.wait_for_timeout(300)
+        running = self.page.get_by_test_id("stStatusWidget")
+        running.wait_for(state="hidden", timeout=LONG_MS)
+        self.page.wait_for_load_state("networkidle")
+
+    def check(self):
+        assert self.errors == []
+        assert self.failed == []
+        outside = [
+            u for u in self.requests if not re.match(r"\w+://127\.0\.0\.1[:/]|data:|blob:", u)
+        ]
+        assert outside == []
+        self.context.close()
+
+
+@pytest.fixture
+def watched(browser):
+    opened = []
+
+    def watch(**context) -> Watched:
+        one = Watched(browser, **context)
+        opened.append(one)
+        return one
+
+    yield watch
+    for one in opened:
+        one.check()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_first_page_opens_cold_without_errors_or_requests_to_the_outside(
-    address, browser, scheme, width
-):
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    requests, errors = [], []
-    page.on("request", lambda request: requests.append(request.url))
-    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-    page.goto(address)
-    page.get_by_role("heading", name="RD4AD Explorer").wait_for(timeout=60_000)
-    page.get_by_role("heading", name="Reproduced").wait_for(timeout=60_000)
-    page.get_by_text("PRO (definition not stated)").click()
-    page.get_by_text("the paper states 96.5").wait_for(state="hidden", timeout=60_000)
-    assert errors == []
-    assert [
-        url
-        for url in requests
-        if not re.match(r"(http|ws|data|blob).*127\.0\.0\.1|data:|blob:", url)
-    ] == []
-    background = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
-    assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 20, 23)"}[scheme]
-    context.close()
+def test_every_page_opens_cold_by_its_permalink(address, watched, scheme, width):
+    for path, heading in PAGES.items():
+        one = watched(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page = one.open(address + path, heading)
+        assert page.get_by_test_id("stException").count() == 0
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        background = page.evaluate(
+            "getComputedStyle(document.querySelector('.stApp')).backgroundColor"
+        )
+        assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 20, 23)"}[scheme]
+        if width > 1000:
+            assert page.get_by_test_id("stSidebar").get_by_text("Leaderboard").is_visible()
+
+
+def test_a_permalink_restores_its_view(address, watched):
+    page = watched().open(f"{address}/limitations?layers=3&fusion=product&units=fraction",
+                          "Limitations")  # fmt: skip
+    assert page.get_by_role("button", name="3", exact=True).get_attribute("kind") == "pillsActive"
+    assert page.get_by_text("Pixel AUROC of transistor, fraction").is_visible()
+
+
+def test_a_click_on_a_cell_opens_its_card_and_the_link_keeps_it(address, watched):
+    one = watched(viewport={"width": 1280, "height": 900})
+    page = one.open(address, "Leaderboard")
+    canvas = page.get_by_test_id("stDataFrame").first.locator("canvas").first
+    canvas.click(position={"x": 180, "y": 35 * 3 + 17})
+    page.get_by_text("Kind").or_(page.get_by_text("· Leather")).first.wait_for(timeout=LONG_MS)
+    assert "at=leather" in page.url
+    again = watched().open(page.url, "Leaderboard")
+    assert again.get_by_text("· Leather").is_visible()
+
+
+def test_back_leads_to_the_page_before(address, watched):
+    one = watched(viewport={"width": 1280, "height": 900})
+    page = one.open(address, "Leaderboard")
+    page.get_by_test_id("stSidebar").get_by_text("Threshold").click()
+    page.get_by_role("heading", name="Threshold", exact=True).wait_for(timeout=LONG_MS)
+    one.settle()
+    page.go_back()
+    page.get_by_role("heading", name="Leaderboard", exact=True).wait_for(timeout=LONG_MS)
+    one.settle()
+
+
+def test_the_threshold_slider_changes_counts_and_address(address, watched):
+    one = watched(viewport={"width": 1280, "height": 900})
+    page = one.open(f"{address}/threshold", "Threshold")
+    before = page.get_by_test_id("stMetricValue").all_inner_texts()
+    handle = page.get_by_role("slider").first
+    handle.focus()
+    handle.press("End")
+    page.wait_for_function("location.search.includes('threshold=')", timeout=LONG_MS)
+    one.settle()
+    after = page.get_by_test_id("stMetricValue").all_inner_texts()
+    assert after[0] == "0"
+    assert after != before
+    assert page.get_by_test_id("stImage").count() > 0
+
+
+def test_an_export_is_downloaded(address, watched, tmp_path):
+    one = watched(viewport={"width": 1280, "height": 900})
+    page = one.open(address, "Leaderboard")
+    page.get_by_text("Export what is shown").click()
+    with page.expect_download() as started:
+        page.get_by_role("button", name="LaTeX").click()
+    text = Path(started.value.path()).read_text()
+    assert r"\toprule" in text
+    assert "Transistor" in text or "transistor" in text
+
+
+def test_keys_alone_reach_the_menu(address, watched):
+    page = watched(viewport={"width": 1280, "height": 900}).open(address, "Leaderboard")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.innerText || ''").strip().endswith("Category"):
+            break
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Category", exact=True).wait_for(timeout=LONG_MS)
+
+
+def test_the_live_page_judges_an_upload_and_refuses_a_broken_file(address, watched, tmp_path):
+    good, bad = tmp_path / "part.png", tmp_path / "broken.png"
+    Image.fromarray(render("transistor", "misplaced", 1)[0]).save(good)
+    bad.write_bytes(good.read_bytes()[:900])
+    one = watched(viewport={"width": 1280, "height": 1200})
+    page = one.page
+    page.goto(f"{address}/live/")
+    page.get_by_text("score ").first.wait_for(timeout=LONG_MS)  # the first example, by itself
+    chosen = page.locator("input[type=file]").first
+    page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
+    chosen = page.locator("input[type=file]").first
+    chosen.set_input_files(str(good))
+    page.get_by_text("region").first.wait_for(timeout=LONG_MS)
+    with page.expect_download() as started:
+        page.get_by_text("Raw map TIFF").click()
+    assert Path(started.value.path()).read_bytes()[:2] == b"II"
+    page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
+    page.locator("input[type=file]").first.set_input_files(str(bad))
+    page.get_by_text("not a whole image").first.wait_for(timeout=LONG_MS)
+
+
+def test_the_demo_is_inside_the_explorer(address, watched):
+    page = watched(viewport={"width": 1280, "height": 1400}).open(f"{address}/demo", "Live")
+    frame = page.frame_locator("iframe").first
+    frame.get_by_text("Detector", exact=True).first.wait_for(timeout=LONG_MS)
 
 
 def test_the_page_opens_by_streamlit_alone_too(browser):
-    port = free_port()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     command = ["streamlit", "run", "app.py", "--server.port", str(port)]
     with running([*command, "--server.address", "127.0.0.1"], port) as url:
         page = browser.new_page()
-        page.goto(url)
-        page.get_by_role("heading", name="Reproduced").wait_for(timeout=60_000)
+        page.goto(f"{url}/demo")
+        page.get_by_text("rd4ad serve").first.wait_for(timeout=LONG_MS)
         page.close()
+
+
+def test_plain_python_serves_everything_as_a_gradio_space_does(tmp_path):
+    import os
+    import urllib.request
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "app.py"], cwd=HOME, env=os.environ | {"PORT": str(port)},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_for(port)
+        assert b"gradio" in urllib.request.urlopen(f"http://127.0.0.1:{port}/live/").read()
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+@contextmanager
+def running(command: list[str], port: int):
+    """Run a server in the background until it answers; stop it afterwards."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=HOME,
+    )
+    try:
+        wait_for(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+def wait_for(port: int) -> None:
+    for _ in range(300):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    raise TimeoutError(f"nothing answers on {port}")

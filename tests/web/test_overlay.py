@@ -46,7 +46,7 @@ def test_the_scale_is_drawn_below_the_picture_which_stays_whole():
 
 
 def test_a_calibrated_scale_starts_where_normal_images_end():
-    assert calibrated_range((0.2, 0.3, 0.4), 0.5) == (0.3, 1.0)
+    assert calibrated_range((0.2, 0.3, 0.4), 0.5) == (0.3, 0.9)
 
 
 def test_an_uncalibrated_scale_is_common_to_all_images_and_rises_even_for_flat_maps():

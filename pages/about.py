@@ -1,0 +1,62 @@
+"""What the method is, what is and is not reproduced, how to cite it, and whose data is shown."""
+
+import streamlit as st
+
+from rd4ad.web import export, frame, reading, tables
+
+frame.open_page(
+    "About",
+    "RD4AD finds what is unusual in an image by comparing a frozen teacher network with a student "
+    "that learned to repeat it on normal images alone.",
+)
+st.image(
+    reading.method_figure(),
+    width="stretch",
+    alt="The teacher's three feature maps go through a bottleneck to the student, which rebuilds "
+    "them; where they differ is the anomaly map",
+)
+left, right = st.columns(2)
+with left:
+    st.subheader("How it works")
+    st.markdown(
+        "1. A **teacher**, a residual network trained on ImageNet and never changed, turns an "
+        "image into three feature maps, fine to coarse.\n"
+        "2. A **one-class bottleneck** squeezes all three into one small embedding: there is "
+        "room for what normal images share, not for what is odd.\n"
+        "3. A **student** decodes the embedding back into the three feature maps. It learned this "
+        "on normal images alone.\n"
+        "4. Where teacher and student **disagree** (one minus the cosine of their features), the "
+        "image is unusual. The three maps of disagreement are enlarged, added and smoothed."
+    )
+    st.caption("Hanqiu Deng and Xingyu Li, CVPR 2022. Equations and definitions: docs/METHOD.md.")
+with right:
+    st.subheader("What is reproduced, and what is not")
+    st.markdown(
+        "- The networks match the released code on reference tensors: distance maps to 1e-5, "
+        "scores to 1e-4.\n"
+        "- The figures match MVTec's own evaluation (PRO to 1e-6) and scikit-learn (1e-9).\n"
+        "- The runs stored here use smaller teachers than the paper's WideResNet-50 and images "
+        "downsized to 256 px; they show the method and its limits, not the paper's exact table.\n"
+        "- Categories of MVTec AD without a stored run were not measured here; their figures are "
+        "the paper's.\n"
+        "- FashionMNIST and the other novelty tables of the paper are not measured here."
+    )
+    index = reading.measured()
+    if index is not None:
+        st.dataframe(
+            tables.runs_count(index),
+            hide_index=True,
+            width="stretch",
+            placeholder="–",
+            alt="Runs by data set",
+        )
+st.subheader("Cite")
+st.code(export.BIBTEX, language="latex")
+st.subheader("Data and licences")
+st.markdown(
+    "- **MVTec AD** (Bergmann et al., 2019; © MVTec Software GmbH) is CC BY-NC-SA 4.0. None of its "
+    "images or masks is part of this project; only figures, scores, curves and distance maps that "
+    "were computed from them are.\n"
+    "- **Generated parts** are drawn by this project; they and its code are Apache-2.0.\n"
+    "- Published figures carry their source in every row; see the cards on the leaderboard."
+)

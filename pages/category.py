@@ -1,0 +1,107 @@
+"""One category: every figure known of it, its curves, and how its scores separate."""
+
+import pandas as pd
+import streamlit as st
+
+from rd4ad.published import OBJECTS, TEXTURES
+from rd4ad.web import charts, frame, leaderboard, reading, tables, widgets
+
+units = frame.open_page(
+    "Category",
+    "One category at a time: every figure known of it, the curves behind the measured ones, and "
+    "how far the scores of normal and defective images lie apart.",
+)
+index = reading.measured()
+runs = None if index is None else tables.runs_table(index)
+names = leaderboard.categories(runs, TEXTURES + OBJECTS)
+
+first, second, third = st.columns([3, 3, 4], vertical_alignment="top")
+with first:
+    chosen = widgets.choose(
+        "Category", names, "category", "MVTec AD's, then the generated parts'.",
+        default=leaderboard.qualified(leaderboard.MVTEC, "transistor"),
+    )  # fmt: skip
+dataset, category = leaderboard.unqualified(chosen)
+with second:
+    metric = widgets.pick(
+        "Figure", leaderboard.METRICS, "metric", "The strip of dots below shows this figure."
+    )
+
+with third:
+    sources = widgets.choose_sources(leaderboard.SOURCES, (leaderboard.PAPER, leaderboard.OURS))
+cells = [] if index is None else [leaderboard.measured_cells(index, dataset)]
+cells += [reading.published()] if dataset == leaderboard.MVTEC else []
+cells = leaderboard.of_category(cells, metric, category, sources)
+mine = pd.DataFrame() if runs is None else tables.of_category(runs, dataset, category)
+
+left, right = st.columns(2)
+with left:
+    st.subheader(f"{leaderboard.METRICS[metric]} of {leaderboard.row_name(category).lower()}")
+    if cells.empty:
+        st.info("No figure of this kind is known.")
+    else:
+        widgets.show(
+            charts.dots(cells, leaderboard.labels(cells), units.factor, units.name),
+            f"{leaderboard.METRICS[metric]} of {category} by method, {units.name}: "
+            + tables.in_words(cells, units.text),
+            "dots",
+        )
+        st.caption("Hollow: a paper's figure; filled: measured here; dotted: a third party's.")
+with right:
+    st.subheader("Scores of test images")
+    if mine.empty:
+        widgets.empty(
+            "No run of this category is stored yet: no scores, no curves.",
+            f"rd4ad train --data DIR --category {category} --out {category}.safetensors\n"
+            f"rd4ad evaluate {category}.safetensors --data DIR --category {category} "
+            f'--dataset "{dataset}"\nrd4ad results index',
+        )
+    else:
+        run_id = widgets.choose("Run", list(mine["run_id"]), "run", "Whose scores are shown.")
+        by_type = st.toggle(
+            "By defect type", key="by_type", bind="query-params", help="One colour each."
+        )
+        run = reading.run_named(run_id)
+        if run is not None:
+            images = reading.images_of(run)
+            widgets.show(
+                charts.histogram(images, by_type=by_type),
+                "Histogram of anomaly scores: " + tables.scores_in_words(images),
+                "histogram",
+            )
+
+if not mine.empty:
+    st.subheader("Measured runs")
+    st.dataframe(
+        tables.styled_runs(mine, units.text), width="stretch", hide_index=True,
+        placeholder="–", alt=f"Measured runs of {category}",
+    )  # fmt: skip
+    st.subheader("Curves")
+    kind = widgets.pick(
+        "Curve", charts.CURVES, "curve", "All measured runs over each other; hover for thresholds."
+    )
+    stored = reading.curves_by_label(mine, kind)
+    if not stored:
+        st.info("This curve is not defined for these runs (no masks, or one kind of image only).")
+    else:
+        limit = 0.3 if kind == "pro" else None
+        widgets.show(
+            charts.curve_chart(kind, stored, limit=limit),
+            f"{charts.CURVES[kind]} of {len(stored)} runs of {category}",
+            "curves",
+        )
+        if limit:
+            st.caption("Shaded: the area up to the limit of 0.3 that the first run's figure is.")
+
+st.subheader("Overview: normal against defective in every category")
+st.caption(
+    "Scores of normal (light) and defective (dark) test images, one panel a category: the less "
+    "they overlap, the better. Categories without a stored run say so."
+)
+panels = reading.images_by_category(runs, dataset, names)
+widgets.show(
+    charts.small_histograms(panels),
+    "Small histograms of scores: "
+    + "; ".join(f"{name}: {'no run' if t is None else 'shown'}" for name, t in panels.items()),
+    "overview",
+)

@@ -1,0 +1,20 @@
+"""The live demo inside the explorer."""
+
+import streamlit as st
+
+from rd4ad.web import frame, live_address
+
+frame.open_page(
+    "Live",
+    "Your own image as a heatmap: upload it, take it with a camera, or start from an example.",
+)
+address = live_address.find()
+if address is None:
+    st.info("`rd4ad serve` opens the explorer and this demo at once; the explorer alone runs here.")
+    st.code("rd4ad serve", language="bash")
+else:
+    st.iframe(address, height=1250, alt="Live demo: image in, heatmap out")
+    st.caption(
+        "Also by itself at /live/. Uploads are held in memory and in a folder of this server that "
+        "is emptied within the hour."
+    )

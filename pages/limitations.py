@@ -1,0 +1,96 @@
+"""The transistor case: where layers, fusion and resolution decide, and why."""
+
+import streamlit as st
+
+from rd4ad.web import charts, frame, gallery, lab, reading, studies, tables, widgets
+
+units = frame.open_page(
+    "Limitations",
+    "On transistor the paper's own method does better with fewer layers and smaller images. Score "
+    "a stored run again, live, and see why: a misplaced part is marked both where it is and where "
+    "it should be, and only deep, coarse features notice that something is missing.",
+)
+index = reading.measured()
+
+st.subheader(f"Pixel AUROC of transistor, {units.name}")
+table = studies.limitations(reading.studies(), index)
+st.dataframe(
+    studies.styled(table, units.text), width="stretch", hide_index=True, placeholder="–",
+    alt="Pixel AUROC of transistor by layers and image size, the paper's beside ours",
+)  # fmt: skip
+st.caption(
+    "The paper's figures are WideResNet-50's on the original images; ours are of the backbone "
+    "named on images of 256 px, mean over the stored seeds, released scoring (sum, Gaussian of "
+    "4 px). What compares is the direction: fewer layers and a smaller image raise the figure."
+)
+if index is None:
+    st.stop()
+
+st.subheader("Laboratory")
+runs = tables.runs_table(index)
+first, second, third, fourth = st.columns([3, 2, 2, 2], vertical_alignment="bottom")
+with first:
+    run = reading.run_named(
+        widgets.choose_run(runs, "Runs of other sizes, seeds and parts; transistor by default.")
+    )
+if run is None:
+    st.stop()
+available = sorted(reading.distances_of(run))
+with second:
+    layers = st.pills(
+        "Layers", available, selection_mode="multi", default=available, key="layers",
+        bind="query-params", help="1 is the finest and shallowest, 3 the coarsest and deepest.",
+    )  # fmt: skip
+with third:
+    fusion = widgets.pick(
+        "Fusion", {"sum": "Sum", "product": "Product"}, "fusion", "Of the layers' maps."
+    )
+with fourth:
+    sigma = st.slider(
+        "Smoothing, px", 0.0, 8.0, 4.0, 0.5, key="sigma", bind="query-params",
+        help="Standard deviation of the Gaussian; the release uses 4 px at every image size.",
+    )  # fmt: skip
+if not layers:
+    st.info("Choose at least one layer.")
+    st.stop()
+
+scored = reading.rescored(run, tuple(sorted(layers)), fusion, sigma)
+stored = studies.stored_figures(run, tuple(sorted(layers)), fusion, sigma)
+widgets.show_figures(studies.completed(scored.figures, stored), studies.usual_figures(run), units)
+if scored.reason:
+    st.caption(
+        f"Scored again just now: image figures alone, since {scored.reason} on this machine. "
+        + ("Pixel figures are the stored ones of this very scoring." if stored else
+           "Pixel figures are stored for smoothing by 4 px alone.")
+    )  # fmt: skip
+
+split = reading.split_by_place(run, tuple(sorted(layers)), fusion, sigma)
+if split is not None:
+    st.subheader("Why: where the part is, and where it should be")
+    left, right = st.columns(2)
+    with left:
+        widgets.show(
+            charts.bars(
+                split.values, title=f"Pixel AUROC, {units.name}", factor=units.factor,
+                text=f".{units.digits}f",
+            ),
+            "Pixel AUROC of misplaced parts: " + tables.pairs_in_words(split.values, units.text),
+            "split",
+        )  # fmt: skip
+    with right:
+        st.markdown(split.explanation)
+        by_layer = reading.split_by_layer(run, sigma)
+        st.dataframe(
+            studies.styled_split(by_layer, units.text), width="stretch",
+            placeholder="–", alt="Pixel AUROC of both halves of the mask, by layer",
+        )  # fmt: skip
+else:
+    st.caption(
+        "The mask of misplaced parts can be split where the run keeps its masks, or the data set "
+        "is on disk (RD4AD_DATA), and the category has a defect of that name."
+    )
+
+st.subheader("Worst cases of this run at its own scoring")
+images = reading.images_of(run)
+threshold = gallery.first_threshold(run, images).value
+gallery.show(run, lab.by_error(images, threshold).head(8), threshold, "overlay", 0.75)

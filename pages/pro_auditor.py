@@ -1,0 +1,73 @@
+"""The same maps under every definition of PRO."""
+
+import streamlit as st
+
+from rd4ad.web import audit, charts, frame, reading, tables, widgets
+
+units = frame.open_page(
+    "PRO auditor",
+    "One set of maps has as many PRO figures as there are definitions. Here are all of them, for "
+    "a stored run or for your own maps, and what is known of the published ones.",
+)
+own = st.file_uploader(
+    "Your own maps and masks: an NPZ file with the arrays `maps` and `masks`, both (N, H, W)",
+    type="npz",
+    max_upload_size=100,
+    help="numpy.savez('mine.npz', maps=maps, masks=masks); higher is more anomalous. It is read in "
+    "memory, never stored, and forgotten when you leave the page.",
+)
+index = reading.measured()
+found = None
+if own is not None:
+    try:
+        found = reading.audited(audit.read_npz(own.getvalue()))
+    except ValueError as error:
+        st.error(f"{own.name}: {error}", icon=":material/error:")
+        st.stop()
+elif index is not None:
+    run = reading.run_named(
+        widgets.choose_run(tables.runs_table(index), "The stored run that is audited.")
+    )
+    if run is None:
+        st.stop()
+    found = reading.audited_run(run)
+
+if found is not None:
+    left, right = st.columns([2, 3])
+    with left:
+        st.subheader(f"PRO by definition, {units.name}")
+        widgets.show(
+            charts.bars(found.figures, title=f"PRO, {units.name}", factor=units.factor,
+                        text=f".{units.digits}f"),
+            "PRO by definition: " + tables.pairs_in_words(found.figures, units.text),
+            "figures",
+        )  # fmt: skip
+        st.markdown(tables.spread(found.figures, units.text))
+        if found.note:
+            st.caption(found.note)
+    with right:
+        st.subheader("The curves behind them")
+        if found.curves:
+            widgets.show(
+                charts.curve_chart("pro", found.curves, limit=0.3),
+                "PRO curves: whole category, and mean of each image's own",
+                "curves",
+            )
+        else:
+            st.info("No curve is defined: the masks or the maps are all alike.")
+    st.caption(
+        "From the command line: `rd4ad score --maps FOLDER --data DIR --category NAME` prints "
+        "these figures for a folder of maps (TIFF or NPY) that any program wrote."
+    )
+
+st.subheader("What is known of the published figures")
+st.dataframe(
+    tables.pro_definitions(reading.published()), width="stretch", hide_index=True,
+    placeholder="–", alt="Definitions of PRO by source",
+)  # fmt: skip
+st.caption(
+    "MVTec's definition: all regions of a category weigh the same, false positives over all normal "
+    "pixels of the category, area up to a false-positive rate of 0.3 divided by 0.3. The released "
+    "RD4AD code takes 200 thresholds an image, each image's own false-positive rate, and divides "
+    "by the largest rate it kept; normal images play no part."
+)

@@ -1,0 +1,77 @@
+"""One threshold, linked to histogram, confusion counts, curves and the images themselves."""
+
+import streamlit as st
+
+from rd4ad.web import charts, frame, gallery, lab, reading, tables, widgets
+
+units = frame.open_page(
+    "Threshold",
+    "Move the threshold and see what it costs: which defects are missed, which good parts are "
+    "thrown away, and where that lies on the curves.",
+)
+index = reading.measured()
+if index is None:
+    st.stop()
+runs = tables.runs_table(index)
+run = reading.run_named(
+    widgets.choose_run(runs, "A stored run; its test images and scores are shown.")
+)
+if run is None:
+    st.stop()
+images = reading.images_of(run)
+start = gallery.first_threshold(run, images)
+low, high = gallery.score_range(images)
+
+threshold = st.slider(
+    "Threshold: an image is called defective from this score on",
+    min_value=low,
+    max_value=high,
+    value=start.value,
+    step=0.001,
+    format="%.3f",
+    key="threshold",
+    bind="query-params",
+    help="The same number on the anomaly map marks the pixels that are called defective.",
+)
+st.caption(start.origin)
+counts = lab.confusion(images, threshold)
+for column, (name, count) in zip(st.columns(len(counts)), counts.items(), strict=True):
+    column.metric(name.capitalize(), count, help=gallery.MEANING[name])
+
+curves = reading.curves_of(run)
+first, second, third = st.columns(3)
+with first:
+    widgets.show(
+        charts.histogram(images, threshold=threshold),
+        "Scores: " + tables.scores_in_words(images) + f"; threshold {threshold:.3f}",
+        "histogram",
+    )
+for column, kind in ((second, "image_roc"), (third, "pro")):
+    with column:
+        points = curves[curves["curve"] == kind]
+        if points.empty:
+            st.info(f"{charts.CURVES[kind]} is not defined for this run.")
+        else:
+            widgets.show(
+                charts.curve_chart(
+                    kind, {"run": points}, at=threshold, limit=0.3 if kind == "pro" else None
+                ),
+                f"{charts.CURVES[kind]} with the point of threshold {threshold:.3f}",
+                kind,
+            )
+
+st.subheader("Images, wrong ones first")
+tools = st.columns([2, 2, 2], vertical_alignment="bottom")
+with tools[0]:
+    view = widgets.pick("Show", gallery.VIEWS, "view", "Masks are outlined in green.")
+with tools[1]:
+    opacity = st.slider(
+        "Opacity of the map", 0.0, 1.0, 0.75, 0.05, key="opacity", bind="query-params",
+        help="Of the heatmap's full colour over the image.",
+    )  # fmt: skip
+with tools[2]:
+    wanted = st.segmented_control(
+        "How many", [8, 16, 32], default=8, required=True, key="many", bind="query-params",
+        help="Images in the gallery.",
+    )  # fmt: skip
+gallery.show(run, lab.by_error(images, threshold).head(wanted), threshold, view, opacity)

@@ -1,0 +1,290 @@
+"""Plotly figures from stored numbers; they compute nothing but bins. No torch, no Streamlit."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike
+from plotly.subplots import make_subplots
+
+from rd4ad.web.look import ACCENT, DEFECT, NORMAL, SERIES, colour, marker
+
+AXES = {
+    "image_roc": ("False-positive rate of images", "True-positive rate of images"),
+    "image_pr": ("Recall of defective images", "Precision of images"),
+    "pixel_roc": ("False-positive rate of pixels", "True-positive rate of pixels"),
+    "pixel_pr": ("Recall of defective pixels", "Precision of pixels"),
+    "pro": ("False-positive rate of pixels", "Mean overlap of regions"),
+}
+CURVES = {
+    "image_roc": "Image ROC",
+    "image_pr": "Image PR",
+    "pixel_roc": "Pixel ROC",
+    "pixel_pr": "Pixel PR",
+    "pro": "PRO",
+}
+_HEIGHT_PX = 380
+_BINS = 36
+
+
+def _figure(height_px: int = _HEIGHT_PX, **layout: Any) -> go.Figure:
+    figure = go.Figure()
+    figure.update_layout(
+        height=height_px,
+        margin={"l": 10, "r": 10, "t": 34, "b": 10},
+        legend={"orientation": "h", "y": -0.22, "x": 0},
+        **layout,
+    )
+    return figure
+
+
+def curve_chart(
+    kind: str,
+    curves: Mapping[str, pd.DataFrame],
+    *,
+    limit: float | None = None,
+    at: float | None = None,
+) -> go.Figure:
+    """Return curves of one kind over each other; hovering tells the threshold.
+
+    Args:
+        kind: a key of `CURVES`.
+        curves: x, y and threshold by label.
+        limit: false-positive rate up to which PRO integrates: marked, and its area shaded.
+        at: a threshold: the point that it gives is marked on every curve.
+    """
+    figure = _figure(title=CURVES[kind], hovermode="closest")
+    for i, (label, curve) in enumerate(curves.items()):
+        hue = SERIES[i % len(SERIES)]
+        x, y, threshold = (curve[name].to_numpy() for name in ("x", "y", "threshold"))
+        if limit is not None and i == 0:
+            inside = x <= limit
+            edge = np.interp(limit, x, y)
+            figure.add_scatter(
+                x=np.r_[x[inside], limit], y=np.r_[y[inside], edge], mode="lines",
+                line={"width": 0}, fill="tozeroy", fillcolor=_clear(hue), hoverinfo="skip",
+                showlegend=False,
+            )  # fmt: skip
+        figure.add_scatter(
+            x=x, y=y, customdata=threshold, mode="lines", name=label,
+            line={"color": hue, "width": 2, "dash": ("solid", "dash", "dot")[i // len(SERIES) % 3]},
+            hovertemplate="threshold %{customdata:.4f}<br>%{x:.3f}, %{y:.3f}<extra>%{fullData.name}"
+            "</extra>",
+        )  # fmt: skip
+        if at is not None and len(threshold):
+            nearest = int(np.searchsorted(-threshold, -at, side="right")) - 1
+            nearest = max(nearest, 0)
+            figure.add_scatter(
+                x=[x[nearest]], y=[y[nearest]], mode="markers", showlegend=False,
+                marker={"color": hue, "size": 12, "line": {"color": "white", "width": 2}},
+                hovertemplate=f"threshold {at:.4f}<br>%{{x:.3f}}, %{{y:.3f}}<extra>{label}</extra>",
+            )  # fmt: skip
+    if limit is not None:
+        figure.add_vline(x=limit, line={"dash": "dot", "color": "gray"})
+        figure.add_annotation(x=limit, y=0.02, text=f"limit {limit:g}", showarrow=False, xshift=32)
+    if kind.endswith("roc"):
+        figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"dash": "dot", "color": "gray"})
+    figure.update_xaxes(title=AXES[kind][0], range=[0, 1], constrain="domain")
+    figure.update_yaxes(title=AXES[kind][1], range=[0, 1.02])
+    return figure
+
+
+def _clear(hue: str) -> str:
+    red, green, blue = (int(hue[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, 0.15)"
+
+
+def histogram(
+    images: pd.DataFrame, *, by_type: bool = False, threshold: float | None = None
+) -> go.Figure:
+    """Return the histogram of image scores, normal against defective.
+
+    Args:
+        images: label, defect_type and score of every test image.
+        by_type: one colour a defect type instead of one for all defects.
+        threshold: marked if given.
+    """
+    figure = _figure(barmode="stack" if by_type else "overlay", title="Scores of test images")
+    for name, scores, hue in _groups(images, by_type):
+        _add_bars(figure, images["score"], name, scores, hue, opacity=1.0 if by_type else 0.75)
+    if threshold is not None:
+        figure.add_vline(x=threshold, line={"color": "gray", "width": 2})
+        figure.add_annotation(x=threshold, y=1, yref="paper", text="threshold", showarrow=False,
+                              yshift=10)  # fmt: skip
+    figure.update_xaxes(title="Anomaly score")
+    figure.update_yaxes(title="Images")
+    return figure
+
+
+def _groups(images: pd.DataFrame, by_type: bool) -> list[tuple[str, pd.Series, str]]:
+    normal, defective = images[images["label"] == 0], images[images["label"] == 1]
+    groups = [("normal", normal["score"], NORMAL)]
+    if not by_type:
+        return [*groups, ("defective", defective["score"], DEFECT)]
+    hues = [hue for hue in SERIES if hue != NORMAL]
+    kinds = defective.groupby("defect_type", sort=True)["score"]
+    return groups + [
+        (str(kind).replace("_", " "), scores, hues[i % len(hues)])
+        for i, (kind, scores) in enumerate(kinds)
+    ]
+
+
+def _add_bars(
+    figure: go.Figure, everything: pd.Series, name: str, scores: pd.Series, hue: str, **more: Any
+) -> None:
+    edges = np.linspace(everything.min(), everything.max(), _BINS + 1)
+    counts, _ = np.histogram(scores, edges)
+    place = {key: more.pop(key) for key in ("row", "col") if key in more}
+    figure.add_trace(
+        go.Bar(
+            x=(edges[1:] + edges[:-1]) / 2,
+            y=counts,
+            width=np.diff(edges),
+            name=name,
+            marker={"color": hue, "line": {"width": 0}},
+            hovertemplate="score %{x:.3f}: %{y} images<extra>%{fullData.name}</extra>",
+            **more,
+        ),
+        **place,
+    )
+
+
+def small_histograms(tables: Mapping[str, pd.DataFrame | None], columns: int = 5) -> go.Figure:
+    """Return one small histogram a category, normal against defective, as in the paper's Figure 5.
+
+    Args:
+        tables: the run's images by category; None where no run is stored, which its panel says.
+        columns: panels in a row.
+    """
+    rows = -(-len(tables) // columns)
+    figure = make_subplots(
+        rows, columns, subplot_titles=[name.replace("_", " ") for name in tables],
+        vertical_spacing=0.35 / rows, horizontal_spacing=0.03,
+    )  # fmt: skip
+    for i, images in enumerate(tables.values()):
+        place = {"row": i // columns + 1, "col": i % columns + 1}
+        if images is None:
+            figure.add_annotation(text="no run", showarrow=False, x=0.5, y=0.5, **place)
+            figure.update_xaxes(visible=False, range=[0, 1], **place)
+            figure.update_yaxes(visible=False, range=[0, 1], **place)
+            continue
+        for name, scores, hue in _groups(images, by_type=False):
+            _add_bars(figure, images["score"], name, scores, hue, opacity=0.75, showlegend=False,
+                      **place)  # fmt: skip
+    figure.update_layout(
+        height=130 * rows + 40, barmode="overlay", margin={"l": 10, "r": 10, "t": 30, "b": 10}
+    )
+    figure.update_yaxes(showticklabels=False)
+    return figure
+
+
+def dots(cells: pd.DataFrame, labels: Sequence[str], factor: float, unit: str) -> go.Figure:
+    """Return the figures of one category as a strip of dots, best on the right.
+
+    Args:
+        cells: rows with `value`, `method` and `kind`; see `rd4ad.web.leaderboard`.
+        labels: of the columns that they stand in.
+        factor: times the fraction is what is shown.
+        unit: name of what is shown.
+    """
+    frame = cells.assign(label=list(labels)).sort_values("value")
+    figure = _figure(height_px=60 + 26 * len(frame))
+    symbols = {"reported": "-open", "reproduced": "", "third-party": "-dot"}
+    figure.add_scatter(
+        x=frame["value"] * factor, y=frame["label"], mode="markers", showlegend=False,
+        marker={
+            "size": 11, "color": [colour(name) for name in frame["method"]],
+            "symbol": [marker(m) + symbols[k] for m, k in zip(frame["method"], frame["kind"],
+                                                              strict=True)],
+            "line": {"width": 2},
+        },
+        hovertemplate="%{y}: %{x:.2f}<extra></extra>",
+    )  # fmt: skip
+    figure.update_xaxes(title=unit)
+    figure.update_yaxes(automargin=True)
+    return figure
+
+
+def lines(
+    table: pd.DataFrame, *, x_title: str, y_title: str, factor: float, categorical: bool = True
+) -> go.Figure:
+    """Return one line with markers a column over the table's index."""
+    figure = _figure()
+    for i, name in enumerate(table.columns):
+        x = table.index.astype(str) if categorical else table.index
+        figure.add_scatter(
+            x=x, y=table[name] * factor, name=str(name), mode="lines+markers", connectgaps=False,
+            line={"color": SERIES[i % len(SERIES)]}, marker={"size": 9},
+        )  # fmt: skip
+    figure.update_xaxes(title=x_title, type="category" if categorical else "linear")
+    figure.update_yaxes(title=y_title)
+    return figure
+
+
+def frontier(points: pd.DataFrame, *, y: str, y_title: str, factor: float) -> go.Figure:
+    """Return seconds an image against a figure of quality; the area of a mark is memory.
+
+    Args:
+        points: `method`, `label`, `kind`, `seconds_per_image`, `memory_mb` and the column `y`.
+        y: which figure.
+        y_title: its name with the unit.
+        factor: times the fraction is what is shown.
+    """
+    figure = _figure()
+    known = points.dropna(subset=["seconds_per_image", y])
+    for row in known.to_dict("records"):
+        memory = row["memory_mb"]
+        symbol = marker(row["method"]) + ("-open" if row["kind"] == "reported" else "")
+        figure.add_scatter(
+            x=[row["seconds_per_image"]], y=[row[y] * factor], mode="markers+text",
+            text=[row["label"]], textposition="top center", showlegend=False,
+            marker={
+                "size": 12 if np.isnan(memory) else max(10, np.sqrt(memory)),
+                "color": colour(row["method"]), "symbol": symbol, "line": {"width": 3},
+            },
+            hovertemplate=f"{row['label']}<br>%{{x}} s an image<br>{memory:.0f} MB<br>%{{y:.2f}}"
+            "<extra></extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title="Seconds an image (log scale), less is better", type="log")
+    figure.update_yaxes(title=y_title)
+    return figure
+
+
+def bars(values: Mapping[str, float], *, title: str, factor: float, text: str) -> go.Figure:
+    """Return one bar a name, the first on top.
+
+    Args:
+        values: fraction by name.
+        title: of the axis, with the unit.
+        factor: times the fraction is what is shown.
+        text: d3 format of the printed figure.
+    """
+    figure = _figure(height_px=120 + 44 * len(values))
+    figure.add_bar(
+        y=list(values), x=[value * factor for value in values.values()], orientation="h",
+        marker={"color": ACCENT}, texttemplate=f"%{{x:{text}}}", hoverinfo="skip",
+    )  # fmt: skip
+    figure.update_xaxes(title=title, range=[0, factor * 1.02])
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return figure
+
+
+def normal_scores(scores: ArrayLike, threshold: float, score: float) -> go.Figure:
+    """Return where an image's score lies among the scores of held-out normal images."""
+    figure = _figure(height_px=220, title="This image among held-out normal images")
+    figure.add_scatter(
+        x=np.asarray(scores), y=np.zeros(len(np.asarray(scores))), mode="markers", name="normal",
+        marker={"color": NORMAL, "size": 11, "opacity": 0.8},
+    )  # fmt: skip
+    figure.add_scatter(
+        x=[score], y=[0], mode="markers", name="this image",
+        marker={"color": DEFECT, "size": 15, "symbol": "diamond"},
+    )  # fmt: skip
+    figure.add_vline(
+        x=threshold, line={"color": "gray", "dash": "dot"}, annotation_text="threshold"
+    )
+    figure.update_xaxes(title="Anomaly score")
+    figure.update_yaxes(visible=False)
+    return figure

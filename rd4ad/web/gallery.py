@@ -1,0 +1,117 @@
+"""The gallery of a run's test images: image, outlined mask, map over it, and what was decided."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from rd4ad import metrics
+from rd4ad.scoring import anomaly_maps
+from rd4ad.store import Run
+from rd4ad.web import reading
+from rd4ad.web.lab import own_scoring
+from rd4ad.web.overlay import outline, overlay
+
+VIEWS = {"overlay": "Map over image", "image": "Image", "map": "Map"}
+MEANING = {
+    "found": "Defective, and called so.",
+    "missed": "Defective, but passed.",
+    "false alarm": "Normal, but called defective.",
+    "passed": "Normal, and passed.",
+}
+_MARKS = {"found": "✓", "passed": "✓", "missed": "✗", "false alarm": "✗"}
+_GREEN = (0, 158, 115)
+_PER_ROW = 4
+_MARGIN = 0.02  # of the range of scores, left free at both ends of the slider
+
+
+@dataclass(frozen=True)
+class Start:
+    """A threshold to begin with and where it comes from."""
+
+    value: float
+    origin: str
+
+
+def first_threshold(run: Run, images: pd.DataFrame) -> Start:
+    """Return the run's own threshold, or else the one of the best F1 on these test images."""
+    low, high = score_range(images)
+    own = run.record.get("threshold")
+    if own is not None and low <= own <= high:
+        return Start(round(own, 3), f"Begins at the run's own: {run.record['threshold_note']}.")
+    best = metrics.best_threshold(images["label"], images["score"])
+    value = float(images["score"].median()) if np.isnan(best) else best
+    return Start(
+        min(max(round(value, 3), low), high),
+        "Begins at the best F1 on these very test images, since the run carries no threshold of "
+        "its own: for looking, not for use.",
+    )
+
+
+def score_range(images: pd.DataFrame) -> tuple[float, float]:
+    """Return the ends of the threshold slider, in thousandths: all scores and a little more."""
+    low, high = float(images["score"].min()), float(images["score"].max())
+    margin = max((high - low) * _MARGIN, 0.001)
+    return round(max(low - margin, 0), 3), round(high + margin, 3)
+
+
+def show(run: Run, chosen: pd.DataFrame, threshold: float, view: str, opacity: float) -> None:
+    """Show images of a run with what was decided about each.
+
+    Args:
+        run: whose images.
+        chosen: rows of its table of images with `outcome`, in the order to show.
+        threshold: from which a pixel is called defective; ends of the colours follow from it.
+        view: a key of `VIEWS`.
+        opacity: of the map's full colour.
+    """
+    maps = default_maps(run, list(chosen.index))
+    masks = reading.masks_of(run)
+    pictures = [reading.test_image(run, name) for name in chosen["image"]]
+    if view == "map" or all(picture is None for picture in pictures):
+        if view != "map":
+            st.info(
+                "The images of this run are not on this machine, so the maps stand alone. Set "
+                "RD4AD_DATA to the folder of categories to see them."
+            )
+        pictures = [np.full((*one.shape, 3), 24, np.uint8) for one in maps]
+        opacity = 1.0
+    low, high = _ends(run, threshold)
+    columns = st.columns(_PER_ROW)
+    rows = zip(chosen.index, chosen.to_dict("records"), pictures, maps, strict=True)
+    for place, (position, row, picture, one) in enumerate(rows):
+        said = (
+            f"{_MARKS[row['outcome']]} {row['outcome']} · {row['defect_type'].replace('_', ' ')} · "
+            f"{row['score']:.3f}"
+        )
+        with columns[place % _PER_ROW]:
+            if picture is None:
+                st.info(f"{row['image']} is not on this machine.")
+                continue
+            drawn = (
+                picture if view == "image" else overlay(picture, one, low, high, opacity=opacity)
+            )
+            if masks is not None:
+                drawn = outline(drawn, masks[position], _GREEN)
+            st.image(drawn, caption=said, width="stretch", output_format="JPEG",
+                     alt=f"{row['image']}: {said}")  # fmt: skip
+    st.caption(
+        f"✓ right, ✗ wrong at this threshold; then the type and the score. Colours run from "
+        f"{low:.2f} (clear) to {high:.2f}."
+        + ("" if masks is None else " The true mask is outlined in green.")
+    )
+
+
+def _ends(run: Run, threshold: float) -> tuple[float, float]:
+    images = reading.images_of(run)
+    low = float(images.loc[images["label"] == 0, "score"].median())
+    low = min(low, threshold * 0.9) if low == low else threshold / 2  # nan: no normal image
+    return low, max(2 * threshold - low, low + 1e-6)
+
+
+def default_maps(run: Run, positions: list[int]) -> NDArray[np.float32]:
+    """Return anomaly maps of some test images of a run at its own scoring."""
+    some = {layer: stack[positions] for layer, stack in reading.distances_of(run).items()}
+    return anomaly_maps(some, own_scoring(run), int(run.record["size_px"]))

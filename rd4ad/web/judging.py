@@ -1,0 +1,222 @@
+"""Detectors at the service of the live demo and the API; torch loads with the first of them."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects, label
+
+from rd4ad.data.images import resize_image
+from rd4ad.scoring import Maps, anomaly_maps
+from rd4ad.web.overlay import calibrated_range, common_range
+from rd4ad.web.uploads import fitted
+
+if TYPE_CHECKING:
+    from rd4ad.detector import Detector
+
+SHOWN_PX = 768
+"""Longest side of the picture kept for drawing; the judgement itself is of the whole image."""
+WAITING_SECONDS = 30.0
+"""A request that has waited so long for its turn is refused; judging itself takes far less."""
+_LOADED = 4  # detectors kept in memory
+_EIGHT_CONNECTED = np.ones((3, 3), int)
+
+
+class BusyError(RuntimeError):
+    """Too many requests wait already."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """One connected region above the threshold, in pixels of the picture.
+
+    Args:
+        x, y, width, height: its bounding box.
+        area: its share of the picture, in [0, 1].
+        peak: largest value of the anomaly map in it.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    area: float
+    peak: float
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What a detector says of one image; everything drawn later follows from it.
+
+    Args:
+        detector: its name.
+        picture: (h, w, 3) the image, at most `SHOWN_PX` a side.
+        size: (width, height) of the image as it came.
+        score: higher is more anomalous.
+        threshold: the detector's own; None where it carries none.
+        normal_scores: of held-out normal images.
+        anomaly_map: (S, S) float32.
+        layer_maps: each layer's own smoothed map (S, S).
+        shares: each layer's share of the map at its peak; they sum to one.
+    """
+
+    detector: str
+    picture: NDArray[np.uint8]
+    size: tuple[int, int]
+    score: float
+    threshold: float | None
+    normal_scores: tuple[float, ...]
+    anomaly_map: Maps
+    layer_maps: dict[int, Maps]
+    shares: dict[int, float]
+
+    def scale(self) -> tuple[float, float]:
+        """Return the ends of the colours: the detector's calibrated ones, or this map's own."""
+        if self.threshold is None:
+            return common_range([self.anomaly_map])
+        return calibrated_range(self.normal_scores, self.threshold)
+
+    def verdict(self, threshold: float) -> str:
+        """Return "defective" or "normal" at a threshold."""
+        return "defective" if self.score > threshold else "normal"
+
+    def starting_threshold(self) -> float:
+        """Return the detector's threshold, or the middle of the colours where it has none."""
+        return sum(self.scale()) / 2 if self.threshold is None else self.threshold
+
+    def regions(self, threshold: float) -> list[Region]:
+        """Return the regions above a threshold, highest peak first."""
+        height, width = self.picture.shape[:2]
+        return regions(self.anomaly_map, threshold, width, height)
+
+
+def regions(anomaly_map: Maps, threshold: float, width: int, height: int) -> list[Region]:
+    """Return the 8-connected regions of a map above a threshold, highest peak first.
+
+    >>> one = np.zeros((8, 8), np.float32)
+    >>> one[2:4, 4:8] = 0.9
+    >>> regions(one, 0.5, width=80, height=80)
+    [Region(x=40, y=20, width=40, height=20, area=0.125, peak=0.9)]
+
+    Args:
+        anomaly_map: (S, S).
+        threshold: a region is what lies above it.
+        width, height: of the picture that the boxes are for.
+    """
+    numbered, _ = label(anomaly_map > threshold, structure=_EIGHT_CONNECTED)
+    rows, columns = anomaly_map.shape
+    found = []
+    for number, (down, across) in enumerate(find_objects(numbered), start=1):
+        inside = numbered[down, across] == number
+        left, top = across.start * width / columns, down.start * height / rows
+        right, bottom = across.stop * width / columns, down.stop * height / rows
+        found.append(
+            Region(
+                x=round(left),
+                y=round(top),
+                width=round(right) - round(left),
+                height=round(bottom) - round(top),
+                area=round(float(inside.sum() / anomaly_map.size), 6),
+                peak=round(float(anomaly_map[down, across][inside].max()), 6),
+            )
+        )
+    return sorted(found, key=lambda region: -region.peak)
+
+
+class Detectors:
+    """The detectors of some folders by name, loaded when asked for.
+
+    A name is a file's, so nothing outside the folders can be asked for.
+
+    Args:
+        folders: holding .safetensors checkpoints; later ones win where names repeat.
+        waiting: how many requests may wait while one is judged; more are refused.
+    """
+
+    def __init__(self, folders: Sequence[Path], waiting: int = 16) -> None:
+        self.folders = tuple(folders)
+        self._loaded: OrderedDict[tuple[Path, float], Detector] = OrderedDict()
+        self._one = threading.Lock()
+        self._places = threading.BoundedSemaphore(waiting + 1)
+
+    def files(self) -> dict[str, Path]:
+        """Return the checkpoints by name, sorted."""
+        found = {
+            path.stem: path
+            for folder in self.folders
+            if folder.is_dir()
+            for path in folder.glob("*.safetensors")
+            if not path.name.startswith(".")
+        }
+        return dict(sorted(found.items()))
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._places.acquire(blocking=False):
+            raise BusyError("Too many images are waiting: try again in some seconds.")
+        try:
+            if not self._one.acquire(timeout=WAITING_SECONDS):
+                raise BusyError("The server is too busy at the moment: try again later.")
+            try:
+                yield
+            finally:
+                self._one.release()
+        finally:
+            self._places.release()
+
+    def load(self, name: str) -> "Detector":
+        """Return a detector, from memory if it was used lately and its file is unchanged.
+
+        Raises:
+            KeyError: no such name.
+            ValueError: its checkpoint cannot be used; the message says why.
+            FileNotFoundError: its teacher's weights are not here.
+        """
+        from rd4ad.detector import Detector
+
+        path = self.files()[name]
+        key = (path, path.stat().st_mtime)
+        if key not in self._loaded:
+            self._loaded[key] = Detector.load(path)
+            while len(self._loaded) > _LOADED:
+                self._loaded.popitem(last=False)
+        self._loaded.move_to_end(key)
+        return self._loaded[key]
+
+    def judge(self, name: str, image: NDArray[np.uint8]) -> Judgement:
+        """Return what the detector `name` says of an image (H, W, 3) uint8.
+
+        Raises:
+            BusyError: too many requests wait.
+            KeyError, ValueError, FileNotFoundError: see `load`.
+        """
+        with self._turn():
+            detector = self.load(name)
+            size = detector.size_px
+            distances = detector.distances(resize_image(image, size)[None])
+        prediction = detector.judge(distances)[0]
+        layer_maps = {
+            layer: anomaly_maps(distances, replace(detector.scoring, layers=(layer,)), size)[0]
+            for layer in detector.scoring.layers
+        }
+        peak = np.unravel_index(prediction.anomaly_map.argmax(), prediction.anomaly_map.shape)
+        at_peak = {layer: float(one[peak]) for layer, one in layer_maps.items()}
+        total = sum(at_peak.values()) or 1.0
+        calibration = detector.calibration
+        return Judgement(
+            detector=name,
+            picture=fitted(image, SHOWN_PX),
+            size=(image.shape[1], image.shape[0]),
+            score=prediction.score,
+            threshold=calibration.threshold if calibration else None,
+            normal_scores=calibration.scores if calibration else (),
+            anomaly_map=prediction.anomaly_map,
+            layer_maps=layer_maps,
+            shares={layer: value / total for layer, value in at_peak.items()},
+        )

@@ -1,0 +1,187 @@
+"""Score a stored run again: any layers, fusion and smoothing, any threshold, every PRO definition.
+
+Everything starts from a run's distance maps; no model and no torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rd4ad import metrics
+from rd4ad.figures import figures
+from rd4ad.scoring import Maps, Scoring, anomaly_maps, scores
+from rd4ad.store import Run
+
+Masks = NDArray[np.bool_]
+LIMITS = {"MVTec, limit 0.3": 0.3, "MVTec, limit 0.05": 0.05, "no limit (1.0)": 1.0}
+PER_IMAGE = "released code, per image"
+
+
+@dataclass(frozen=True, eq=False)
+class Rescored:
+    """A run under one scoring.
+
+    Args:
+        maps: (N, S, S) anomaly maps.
+        scores: (N,) image scores.
+        figures: fraction by metric; nan where undefined.
+        reason: why figures are undefined, empty if none is.
+    """
+
+    maps: Maps
+    scores: NDArray[np.float64]
+    figures: dict[str, float]
+    reason: str
+
+
+def own_scoring(run: Run) -> Scoring:
+    """Return the scoring that a run was stored with."""
+    record = run.record["scoring"]
+    return Scoring(
+        layers=tuple(map(int, record["layers"].split("+"))),
+        fusion=record["fusion"],
+        sigma_px=record["sigma_px"],
+    )
+
+
+def area(curve: pd.DataFrame) -> float:
+    """Return the area under a whole stored curve; nan of an empty one.
+
+    >>> area(pd.DataFrame({"x": [0.0, 1.0], "y": [0.0, 1.0]}))
+    0.5
+    """
+    return float(np.trapezoid(curve["y"], curve["x"])) if len(curve) else float("nan")
+
+
+def rescore(
+    distances: Mapping[int, NDArray[np.float32]],
+    scoring: Scoring,
+    size_px: int,
+    labels: NDArray[np.int_],
+    masks: Masks | None,
+) -> Rescored:
+    """Return maps, scores and all figures of a run under `scoring`.
+
+    Args:
+        distances: distance maps by layer, (N, h, w).
+        scoring: layers, fusion and smoothing.
+        size_px: side of the maps.
+        labels: (N,) 0 normal, 1 defective.
+        masks: (N, S, S); None gives image figures alone.
+    """
+    maps = anomaly_maps(distances, scoring, size_px)
+    image_scores = scores(distances, scoring, size_px, maps)
+    rows = figures(maps, image_scores, labels, masks)
+    reasons = [row["reason"] for row in rows if row["reason"]]
+    values = {row["metric"]: float(row["value"]) for row in rows}
+    return Rescored(maps, image_scores, values, reasons[0] if reasons else "")
+
+
+def confusion(images: pd.DataFrame, threshold: float) -> dict[str, int]:
+    """Return the counts of a threshold: an image is called defective from it on.
+
+    >>> table = pd.DataFrame({"label": [0, 0, 1, 1], "score": [0.1, 0.6, 0.4, 0.9]})
+    >>> confusion(table, 0.5)
+    {'found': 1, 'missed': 1, 'false alarm': 1, 'passed': 1}
+    """
+    outcomes = outcome(images, threshold)
+    return {name: int((outcomes == name).sum()) for name in OUTCOMES}
+
+
+OUTCOMES = ("found", "missed", "false alarm", "passed")
+"""Defective and called so; defective but passed; normal but called defective; normal and passed."""
+
+
+def outcome(images: pd.DataFrame, threshold: float) -> pd.Series:
+    """Return one of `OUTCOMES` for every image (columns label, score)."""
+    called, defective = images["score"] >= threshold, images["label"] == 1
+    names = np.select(
+        [called & defective, ~called & defective, called & ~defective], OUTCOMES[:3], OUTCOMES[3]
+    )
+    return pd.Series(names, images.index)
+
+
+def by_error(images: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """Return the images with `outcome`: wrong ones first, the worst of them at the top.
+
+    >>> table = pd.DataFrame({"label": [0, 1, 1], "score": [0.1, 0.4, 0.2]})
+    >>> by_error(table, 0.5)["score"].tolist()
+    [0.2, 0.4, 0.1]
+    """
+    told = images.assign(outcome=outcome(images, threshold))
+    wrong = told["outcome"].isin(["missed", "false alarm"])
+    margin = (told["score"] - threshold).abs()
+    order = pd.DataFrame({"right": ~wrong, "margin": margin.where(~wrong, -margin)})
+    return told.loc[order.sort_values(["right", "margin"], kind="stable").index]
+
+
+def pro_by_definition(masks: Masks, maps: Maps) -> dict[str, float]:
+    """Return PRO under every definition, fraction by its name.
+
+    Args:
+        masks: (N, H, W), True where defective.
+        maps: (N, H, W) anomaly maps.
+
+    Raises:
+        ValueError: shapes that differ, maps that are not finite.
+    """
+    ranking = metrics.pixel_ranking(masks, maps)
+    found = {name: metrics.area_up_to(ranking, limit) for name, limit in LIMITS.items()}
+    return found | {PER_IMAGE: metrics.aupro_per_image(masks, maps)}
+
+
+def pro_curve(masks: Masks, maps: Maps) -> pd.DataFrame:
+    """Return the whole-category PRO curve, thinned: x, y, threshold."""
+    curve = metrics.thin_curve(metrics.pro_curve(masks, maps), keep_x=0.3)
+    return pd.DataFrame({"x": curve.x, "y": curve.y, "threshold": curve.threshold})
+
+
+def per_image_curve(masks: Masks, maps: Maps) -> pd.DataFrame:
+    """Return the mean over defective images of each one's own PRO curve, up to 0.3.
+
+    Every image's false-positive rate is over its own pixels, which is what sets the released
+    definition apart. Columns x, y and threshold; thresholds differ by image, so they are nan.
+    """
+    grid = np.linspace(0, 0.3, 121)
+    curves = [
+        metrics.pro_curve(mask[None], one[None])
+        for mask, one in zip(masks, maps, strict=True)
+        if mask.any() and not mask.all()
+    ]
+    heights = [np.interp(grid, curve.x, curve.y) for curve in curves]
+    mean = np.mean(heights, axis=0) if heights else np.full(len(grid), np.nan)
+    return pd.DataFrame({"x": grid, "y": mean, "threshold": np.nan})
+
+
+def split_auroc(
+    maps: Maps, masks: Masks, nominal: NDArray[np.bool_], of_them: NDArray[np.bool_]
+) -> dict[str, float]:
+    """Return pixel AUROC of misplaced parts: of the whole mask, and of its two halves.
+
+    Each half is ranked against the same normal pixels: those of all images outside every mask.
+
+    Args:
+        maps: (N, S, S) anomaly maps.
+        masks: (N, S, S) masks, which cover both where the part is and where it should be.
+        nominal: (S, S) where the part should be.
+        of_them: (N,) which images are misplaced parts.
+    """
+    inside = masks & of_them[:, None, None]
+    halves = {
+        "whole mask": inside,
+        "where the part is": inside & ~nominal,
+        "where it should be": inside & nominal,
+    }
+    normal = np.sort(maps[~masks])
+    return {name: _auroc_against(normal, maps[half]) for name, half in halves.items()}
+
+
+def _auroc_against(ascending: NDArray[np.floating], positives: NDArray[np.floating]) -> float:
+    if not len(positives) or not len(ascending):
+        return float("nan")
+    below = np.searchsorted(ascending, positives, "left")
+    level = np.searchsorted(ascending, positives, "right")
+    return float((below + level).mean() / 2 / len(ascending))

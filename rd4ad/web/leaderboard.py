@@ -1,0 +1,302 @@
+"""The leaderboard: published and measured figures as one table of cells, and views of it.
+
+A cell is one figure of one category in one column. A column is what one source says of one method
+at one setting, by one definition. Columns of different kinds (reported, reproduced, third-party)
+stand side by side and are never averaged together.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from rd4ad.published import GROUPS, KEYS, average
+from rd4ad.web.look import BACKBONES, KIND_MARKS, METHODS
+
+PAPER, OURS = "RD4AD paper", "This project"
+MVTEC = "MVTec AD"
+METRICS = {"pixel_auroc": "Pixel AUROC", "image_auroc": "Image AUROC", "pro": "PRO"}
+PRO_DEFINITIONS = {
+    "aupro": "MVTec, limit 0.3",
+    "aupro_0.05": "MVTec, limit 0.05",
+    "aupro_per_image": "released code",
+}
+"""Measured figures that are PRO, by definition."""
+AVERAGES = {"avg_texture": "Textures", "avg_object": "Objects", "avg_total": "Total"}
+CELL_COLUMNS = (
+    *KEYS, "category", "definition", "value", "kind", "source", "note", "stated", "runs",
+)  # fmt: skip
+_RUN_KEYS = ["method", "backbone", "size_px", "epochs", "layers", "fusion", "smoothing"]
+
+
+def published_cells(table: pd.DataFrame, averages: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells of the published figures, our averages of them among them.
+
+    Args:
+        table: as `rd4ad.published.read_published` returns it.
+        averages: as `rd4ad.published.averages` returns them; `stated` is kept where it disagrees.
+    """
+    rows = table[~table["category"].isin(AVERAGES)].assign(stated=float("nan"))
+    about = rows.drop_duplicates(list(KEYS))[[*KEYS, "definition", "kind", "source", "note"]]
+    ours = averages.merge(about, on=list(KEYS)).rename(columns={"computed": "value"})
+    ours["stated"] = ours["stated"].mask(ours["agrees"])
+    cells = pd.concat([rows, ours[ours["value"].notna()]], ignore_index=True)
+    none = pd.Series([()] * len(cells), cells.index, dtype=object)
+    return cells.assign(runs=none)[list(CELL_COLUMNS)]
+
+
+def measured_cells(index: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return the cells of the runs on a data set, each at its own scoring.
+
+    Several seeds of one setting make one cell: their mean. Averages over categories are there only
+    where every category was measured.
+
+    Args:
+        index: as `rd4ad.index.read_index` returns it.
+        dataset: name of a data set in it.
+    """
+    wanted = [*METRICS, *PRO_DEFINITIONS]
+    rows = index[
+        index["is_default"] & (index["dataset"] == dataset) & index["metric"].isin(wanted)
+    ].dropna(subset="value")
+    rows = rows.assign(epochs=rows["epochs"].fillna(-1))
+    groups = rows.groupby([*_RUN_KEYS, "metric", "category"], sort=False)
+    cells = groups.agg(value=("value", "mean"), runs=("run_id", tuple)).reset_index()
+    cells["definition"] = cells["metric"].map(PRO_DEFINITIONS).fillna("exact")
+    everything = GROUPS if dataset == MVTEC else {"avg_total": tuple(sorted(set(rows["category"])))}
+    means = []
+    for key, members in cells.assign(kind="reproduced").groupby([*_RUN_KEYS, "metric"], sort=False):
+        for name, categories in everything.items():
+            inside = members[members["category"].isin(categories)]
+            try:
+                mean = average(inside, categories)
+            except ValueError:  # a category was not measured: no average
+                continue
+            mean_of = tuple(run for runs in inside["runs"] for run in runs)
+            definition = members["definition"].iloc[0]
+            means.append((*key, name, mean, mean_of, definition))
+    columns = [*_RUN_KEYS, "metric", "category", "value", "runs", "definition"]
+    cells = pd.concat([cells, pd.DataFrame(means, columns=columns)], ignore_index=True)
+    is_pro = cells["metric"].isin(PRO_DEFINITIONS)
+    cells["setting"] = _settings(cells)
+    cells["metric"] = cells["metric"].mask(is_pro, "pro")
+    cells["method"] = cells["method"].map(METHODS).fillna(cells["method"])
+    cells = cells.assign(by=OURS, kind="reproduced", source=OURS, note="", stated=float("nan"))
+    return cells.astype({"size_px": "Int64"})[list(CELL_COLUMNS)]
+
+
+def _settings(cells: pd.DataFrame) -> pd.Series:
+    """Return what a run's setting says beyond method, backbone and size, empty where usual."""
+    usual = (cells["layers"] == "1+2+3") & (cells["fusion"] == "sum")
+    said = "layers " + cells["layers"] + ", " + cells["fusion"]
+    epochs = cells["epochs"].map(lambda n: "" if n in (-1, 200) else f"{n:g} epochs")
+    joined = said.where(~usual, "") + " " + epochs
+    return joined.str.strip().replace("", "one-class")
+
+
+def choose(
+    cells: pd.DataFrame,
+    metric: str,
+    *,
+    sources: Collection[str],
+    sizes: Collection[str] = (),
+    methods: Collection[str] = (),
+    definitions: Collection[str] = (),
+    settings: Collection[str] = (),
+) -> pd.DataFrame:
+    """Return the cells of one figure, narrowed; an empty choice narrows nothing.
+
+    Args:
+        cells: see this module.
+        metric: a key of `METRICS`.
+        sources: names out of `sources_of`.
+        sizes: image sizes in pixels as text, or "not stated".
+        methods: names of methods.
+        definitions: of PRO.
+        settings: as the column `setting` has them.
+    """
+    kept = (cells["metric"] == metric) & source_of(cells).isin(list(sources))
+    for column, chosen in (
+        (cells["size_px"].astype("string").fillna("not stated"), sizes),
+        (cells["method"], methods),
+        (cells["definition"], definitions),
+        (cells["setting"], settings),
+    ):
+        if chosen:
+            kept &= column.isin(list(chosen))
+    return cells[kept]
+
+
+def source_of(cells: pd.DataFrame) -> pd.Series:
+    """Return for each cell who says so, in four words: see `SOURCES`."""
+    others = cells["kind"].map({"reported": "Other papers", "third-party": "Third parties"})
+    return cells["by"].where(cells["by"].isin([PAPER, OURS]), others)
+
+
+SOURCES = (PAPER, OURS, "Other papers", "Third parties")
+
+
+def labels(cells: pd.DataFrame) -> pd.Series:
+    """Return the column label of each cell: its kind's mark, method, size and what sets it apart.
+
+    >>> cell = {"method": "RD4AD", "backbone": "wide_resnet50_2", "size_px": 256, "by": PAPER,
+    ...         "setting": "one-class", "kind": "reported", "metric": "pixel_auroc",
+    ...         "definition": ""}
+    >>> labels(pd.DataFrame([cell])).item()
+    '○ RD4AD 256'
+    """
+
+    def label(row: tuple[str, ...]) -> str:
+        method, backbone, size, by, setting, kind, metric, definition = row
+        words = [KIND_MARKS[kind], method]
+        if by != PAPER:
+            words.append(BACKBONES.get(backbone, backbone))
+        words.append(size)
+        if setting != "one-class":
+            words.append(f"({setting})")
+        if by not in (PAPER, OURS):
+            words.append(f"({by})")
+        if metric == "pro" and not definition.startswith("not stated"):
+            words.append(f"· {definition}")
+        return " ".join(word for word in words if word)
+
+    keys = ["method", "backbone", "size_px", "by", "setting", "kind", "metric", "definition"]
+    texts = cells[keys].astype("string").fillna("")
+    distinct = {
+        row: label(row) for row in texts.drop_duplicates().itertuples(index=False, name=None)
+    }
+    return pd.Series(
+        [distinct[row] for row in texts.itertuples(index=False, name=None)], cells.index
+    )
+
+
+def wide(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return fractions, categories down (averages last) and columns by `labels` across.
+
+    Args:
+        cells: of one metric; see `choose`.
+    """
+    named = cells.assign(column=labels(cells))
+    order = list(dict.fromkeys(named["column"]))
+    rows = [name for name in dict.fromkeys(named["category"]) if name not in AVERAGES]
+    rows += [name for name in AVERAGES if (named["category"] == name).any()]
+    table = named.pivot_table(
+        index="category", columns="column", values="value", aggfunc="first", sort=False
+    )
+    return table.loc[rows, order]
+
+
+def row_name(category: str) -> str:
+    """Return a category as the pages print it.
+
+    >>> row_name("metal_nut"), row_name("avg_total")
+    ('Metal nut', 'Total')
+    """
+    return AVERAGES.get(category, category.replace("_", " ").capitalize())
+
+
+def best(table: pd.DataFrame, definitions: Mapping[str, str], digits: int = 3) -> pd.DataFrame:
+    """Return which cells are the best of their row at the printed precision, ties too.
+
+    Columns of one definition compete; columns of another, such as two definitions of PRO, do not.
+
+    >>> table = pd.DataFrame({"a": [0.9], "b": [0.9004], "c": [0.8]})
+    >>> best(table, dict.fromkeys("abc", "")).values.tolist()
+    [[True, True, False]]
+
+    Args:
+        table: see `wide`.
+        definitions: of every column; see `definitions_of`.
+        digits: decimals that are printed.
+    """
+    rounded = table.round(digits)
+    found = pd.DataFrame(False, table.index, table.columns)
+    for definition in dict.fromkeys(definitions.values()):
+        rivals = [column for column in table.columns if definitions[column] == definition]
+        if len(rivals) > 1:
+            found[rivals] = rounded[rivals].eq(rounded[rivals].max(axis=1), axis=0)
+    return found
+
+
+def definitions_of(cells: pd.DataFrame) -> dict[str, str]:
+    """Return the definition of every column by its label; one that is not stated is empty."""
+    stated = cells["definition"].mask(cells["definition"].str.startswith("not stated"), "")
+    return dict(zip(labels(cells), stated, strict=True))
+
+
+def delta(table: pd.DataFrame, first: str, second: str, digits: int = 3) -> pd.DataFrame:
+    """Return two columns, their difference and who wins at the printed precision.
+
+    >>> delta(pd.DataFrame({"a": [0.91, 0.8], "b": [0.9, 0.8]}), "a", "b")["outcome"].tolist()
+    ['win', 'tie']
+    """
+    pair = pd.DataFrame({"first": table[first], "second": table[second]}).dropna().round(digits)
+    difference = (pair["first"] - pair["second"]).round(digits)
+    outcome = difference.map(lambda d: "win" if d > 0 else "loss" if d < 0 else "tie")
+    return pair.assign(difference=difference, outcome=outcome)
+
+
+def outcome(compared: pd.DataFrame, first: str, second: str) -> str:
+    """Return a sentence on a `delta` of two columns, averages left out."""
+    rows = compared[~compared.index.isin(AVERAGES)]
+    counts = {name: int((rows["outcome"] == name).sum()) for name in ("win", "tie", "loss")}
+    said = ", ".join(f"{n} {name}" for name, n in counts.items())
+    return f"**{first}** against **{second}**: {said} over {len(rows)} categories that both have."
+
+
+def cell_at(cells: pd.DataFrame, category: str, label: str) -> "pd.Series[Any] | None":
+    """Return the cell of a category and a column label; None where there is none."""
+    found = cells[(cells["category"] == category) & (labels(cells) == label)]
+    return None if found.empty else found.iloc[0]
+
+
+def sizes_of(cells: pd.DataFrame) -> list[str]:
+    """Return the image sizes that occur, as text, ascending; "not stated" last."""
+    sizes = sorted({int(size) for size in cells["size_px"].dropna()})
+    stated = [str(size) for size in sizes]
+    return [*stated, "not stated"] if cells["size_px"].isna().any() else stated
+
+
+def disagreements(cells: pd.DataFrame) -> list[str]:
+    """Return a sentence for every average that a source states and its rows do not give."""
+    told = cells[cells["stated"].notna()]
+    return [
+        f"{label}: the source states {100 * row['stated']:.1f} as its {row_name(row['category'])} "
+        f"average; its own rows give {100 * row['value']:.2f}, which is what is shown."
+        for label, row in zip(labels(told), told.to_dict("records"), strict=True)
+    ]
+
+
+def qualified(dataset: str, category: str) -> str:
+    """Return the name of a category that tells its data set, as menus show it.
+
+    >>> qualified(MVTEC, "tile"), unqualified("MVTec AD / tile")
+    ('MVTec AD / tile', ('MVTec AD', 'tile'))
+    """
+    return f"{dataset} / {category}"
+
+
+def unqualified(name: str) -> tuple[str, str]:
+    """Return (data set, category) of a `qualified` name."""
+    dataset, _, category = name.rpartition(" / ")
+    return dataset, category
+
+
+def categories(runs: pd.DataFrame | None, mvtec: Sequence[str]) -> list[str]:
+    """Return the qualified names of MVTec AD's categories, then of all others with a run."""
+    known = {qualified(MVTEC, name): None for name in mvtec}
+    if runs is not None:
+        pairs = sorted(set(zip(runs["dataset"], runs["category"], strict=True)))
+        known |= {qualified(dataset, category): None for dataset, category in pairs}
+    return list(known)
+
+
+def of_category(
+    cells: Sequence[pd.DataFrame], metric: str, category: str, sources: Collection[str]
+) -> pd.DataFrame:
+    """Return the cells of one figure and category out of several tables, best last."""
+    if not cells:
+        return pd.DataFrame(columns=list(CELL_COLUMNS))
+    table = pd.concat(cells, ignore_index=True)
+    table = choose(table[table["category"] == category], metric, sources=sources)
+    return table.dropna(subset="value").sort_values("value")

@@ -1,0 +1,279 @@
+"""The live demo in Gradio: an image in, a heatmap and a verdict out.
+
+One inference an image; opacity and threshold draw the kept judgement anew.
+"""
+
+import threading
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import gradio as gr
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rd4ad.web import answers
+from rd4ad.web.charts import normal_scores
+from rd4ad.web.judging import BusyError, Detectors, Judgement
+from rd4ad.web.overlay import overlay
+from rd4ad.web.uploads import MAX_BYTES, RefusedError, read_upload_file
+
+EXAMPLES = Path(__file__).resolve().parent / "examples"
+"""Pictures of generated parts that come with the package, named <part>_<what>.jpg."""
+KEPT_SECONDS = 3600
+BATCH = 16
+THEME = gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"])
+CSS = """
+.verdict {font-size: 1.3rem; padding: .6rem .9rem; border-radius: 8px; border: 2px solid}
+.verdict.defective {border-color: #D55E00} .verdict.normal {border-color: #009E73}
+.verdict small {display: block; font-size: .85rem; opacity: .8}
+.files a {margin-right: 1.2rem}
+"""
+_SNIPPET = """from gradio_client import Client, handle_file
+
+client = Client("http://localhost:7860/live/")
+answer = client.predict(handle_file("part.png"), "{detector}", api_name="/predict")
+print(answer["verdict"], answer["score"], answer["regions"])
+"""
+_CURL = """curl -F image=@part.png "http://localhost:7860/api/v1/predict?detector={detector}"
+"""
+
+
+def build(detectors: Detectors, kept: answers.Kept) -> gr.Blocks:
+    """Return the demo.
+
+    Args:
+        detectors: to choose from.
+        kept: where judgements wait to be drawn anew.
+    """
+    names = list(detectors.files())
+    first = names[0] if names else None
+    with gr.Blocks(
+        title="RD4AD live", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)
+    ) as demo:
+        token = gr.State("")
+        chooser = gr.Dropdown(
+            names,
+            value=first,
+            label="Detector",
+            info="Each knows one kind of part: what it was trained on, and no other.",
+        )
+        if not names:
+            gr.Markdown("**No detector is installed.** Name a folder of them in RD4AD_DETECTORS.")
+        with gr.Tab("One image"):
+            with gr.Row():
+                with gr.Column(scale=2, min_width=300):
+                    photo = gr.Image(
+                        sources=["upload", "webcam", "clipboard"],
+                        type="filepath",
+                        label=f"Image, at most {MAX_BYTES // 2**20} MB; deleted within the hour",
+                        height=280,
+                    )
+                    photo.preprocess = _path_of  # type: ignore[method-assign]  # this code decodes it
+                    examples = [str(path) for path in example_files(names)]
+                    picked = gr.Examples(
+                        examples,
+                        photo,
+                        label="Examples: click one",
+                        cache_examples=False,
+                        examples_per_page=8,
+                        api_visibility="private",
+                    )
+                with gr.Column(scale=3, min_width=300):
+                    verdict = gr.HTML("<div class='verdict'>Choose an example or an image.</div>")
+                    slider = gr.ImageSlider(
+                        label="Before and after: drag the line",
+                        format="jpeg",
+                        interactive=False,
+                        height=430,
+                        buttons=[],
+                    )
+                    with gr.Row():
+                        opacity = gr.Slider(0, 1, 0.75, step=0.05, label="Opacity of the heatmap")
+                        threshold = gr.Slider(0, 1, 0.5, step=0.001, label="Threshold")
+                    files = gr.HTML()
+            with gr.Row():
+                layers = gr.Gallery(
+                    label="One map a layer; its share of the score at the peak",
+                    columns=3, height=230, object_fit="contain", format="jpeg", buttons=[],
+                )  # fmt: skip
+                distribution = gr.Plot(label="Score against held-out normal images")
+            regions = gr.Dataframe(
+                headers=["x", "y", "width", "height", "area, %", "peak"],
+                label="Regions above the threshold, in pixels of the picture shown",
+                interactive=False,
+            )
+        with gr.Tab("Several images"):
+            several = gr.Files(label=f"Up to {BATCH} images", file_types=["image"])
+            go = gr.Button("Judge all", variant="primary")
+            gallery = gr.Gallery(label="Heatmaps", columns=4, format="jpeg", buttons=[])
+            table = gr.Dataframe(
+                headers=["file", "score", "verdict", "problem"], label="Scores", interactive=False
+            )
+        with gr.Accordion("The same from a program", open=False):
+            gr.Code(_SNIPPET.format(detector=first or "NAME"), language="python", interactive=False)
+            gr.Code(_CURL.format(detector=first or "NAME"), language="shell", interactive=False)
+            asked = gr.Button("Ask", visible=False)
+            said = gr.JSON(visible=False)
+
+        shown = [verdict, slider, files, regions]
+
+        def judge(path: str | None, name: str | None) -> list[Any]:
+            """Judge one image and fill the page."""
+            judged = _judge(detectors, path, name)
+            at = round(judged.starting_threshold(), 3)
+            top = round(max(judged.scale()[1], judged.score) * 1.1, 3)
+            new = kept.keep(judged)
+            return [
+                new,
+                gr.Slider(maximum=top, value=at),
+                *_view(judged, new, at, 0.75),
+                _layer_pictures(judged),
+                _distribution(judged),
+                0.75,
+            ]
+
+        def redraw(new: str, at: float, alpha: float) -> list[Any]:
+            """Draw the kept judgement with another opacity or threshold; no inference."""
+            judged = kept.find(new)
+            if judged is None:
+                return [gr.skip()] * len(shown)
+            return _view(judged, new, at, alpha)
+
+        def ask(path: str | None, name: str | None) -> dict[str, Any]:
+            """Return score, verdict, regions and map of an image."""
+            judged = _judge(detectors, path, name)
+            return answers.with_map(answers.answer(judged, judged.starting_threshold()), judged)
+
+        def judge_all(paths: list[str] | None, name: str | None) -> tuple[list[Any], pd.DataFrame]:
+            """Judge several images; one that is refused is named and stops nothing."""
+            return _judge_all(detectors, paths or [], name)
+
+        outputs = [token, threshold, *shown, layers, distribution, opacity]
+        hidden: dict[str, Any] = {"api_visibility": "private"}
+        photo.input(judge, [photo, chooser], outputs, **hidden)
+        chooser.input(judge, [photo, chooser], outputs, **hidden)
+        if examples:
+            picked.load_input_event.then(part_of, photo, chooser, **hidden).then(
+                judge, [photo, chooser], outputs, **hidden
+            )
+        quick: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
+        for control in (opacity, threshold):
+            control.input(redraw, [token, threshold, opacity], shown, **hidden, **quick)
+        go.click(judge_all, [several, chooser], [gallery, table], **hidden)
+        asked.click(ask, [photo, chooser], said, api_name="predict")
+        if examples:
+            opening = demo.load(lambda: examples[0], None, photo, **hidden)
+            opening.then(part_of, photo, chooser, **hidden).then(
+                judge, [photo, chooser], outputs, **hidden
+            )
+    demo.queue(max_size=32, default_concurrency_limit=2)
+    return demo
+
+
+def part_of(path: str) -> str:
+    """Return the detector that an example is for; its file's name says it.
+
+    >>> part_of("examples/bottle_contamination.jpg")
+    'bottle'
+    """
+    return Path(path).stem.split("_")[0]
+
+
+def example_files(names: list[str]) -> list[Path]:
+    """Return the bundled examples of the parts that have a detector."""
+    return sorted(path for path in EXAMPLES.glob("*.jpg") if part_of(str(path)) in names)
+
+
+def warm_up(detectors: Detectors) -> threading.Thread:
+    """Load the first detector in the background, so that the first image need not wait for it."""
+
+    def load() -> None:
+        name = next(iter(detectors.files()), None)
+        if name is not None:
+            detectors.judge(name, np.zeros((64, 64, 3), np.uint8))
+
+    thread = threading.Thread(target=load, daemon=True)
+    thread.start()
+    return thread
+
+
+def _path_of(payload: Any) -> str | None:
+    return None if payload is None else payload.path
+
+
+def _judge(detectors: Detectors, path: str | None, name: str | None) -> Judgement:
+    if path is None:
+        raise gr.Error("Choose an image or an example first.", print_exception=False)
+    if name not in detectors.files():
+        raise gr.Error("Choose a detector from the list first.", print_exception=False)
+    try:
+        return detectors.judge(str(name), read_upload_file(path))
+    except (RefusedError, BusyError, ValueError, FileNotFoundError) as error:
+        raise gr.Error(escape(str(error)), print_exception=False) from error
+
+
+def _view(judged: Judgement, token: str, threshold: float, opacity: float) -> list[Any]:
+    verdict = judged.verdict(threshold)
+    origin = "its own" if threshold == round(judged.starting_threshold(), 3) else "yours"
+    if judged.threshold is None:
+        origin = "not calibrated: trained without held-out normal images"
+    found = judged.regions(threshold)
+    said = (
+        f"<div class='verdict {verdict}'><b>{'✗' if verdict == 'defective' else '✓'} {verdict}</b> "
+        f"· score {judged.score:.3f}, threshold {threshold:.3f} ({origin})"
+        f"<small>{len(found)} region{'s' * (len(found) != 1)} above the threshold, detector "
+        f"{escape(judged.detector)}</small></div>"
+    )
+    query = urlencode({"threshold": threshold, "opacity": opacity})
+    links = "".join(
+        f"<a href='/api/v1/judgements/{token}/{name}?{query}' download>{label}</a>"
+        for name, label in (
+            ("overlay.png", "Overlay PNG"),
+            ("map.tiff", "Raw map TIFF"),
+            ("answer.json", "Answer JSON"),
+        )
+    )
+    rows = [[r.x, r.y, r.width, r.height, round(100 * r.area, 2), round(r.peak, 3)] for r in found]
+    pictures = (judged.picture, answers.drawn(judged, threshold, opacity))
+    return [said, pictures, f"<div class='files'>Keep: {links}</div>", rows]
+
+
+def _layer_pictures(judged: Judgement) -> list[tuple[NDArray[np.uint8], str]]:
+    dark = np.full((*judged.anomaly_map.shape, 3), 24, np.uint8)
+    pictures = []
+    for layer, one in judged.layer_maps.items():
+        low, high = float(np.median(one)), max(float(one.max()), float(np.median(one)) + 1e-6)
+        caption = f"layer {layer}: {100 * judged.shares[layer]:.0f}%"
+        pictures.append((overlay(dark, one, low, high, opacity=1.0), caption))
+    return pictures
+
+
+def _distribution(judged: Judgement) -> Any:
+    if judged.threshold is None:
+        return None
+    return normal_scores(judged.normal_scores, judged.threshold, judged.score)
+
+
+def _judge_all(
+    detectors: Detectors, paths: list[str], name: str | None
+) -> tuple[list[Any], pd.DataFrame]:
+    if not paths:
+        raise gr.Error("There is no image yet: add some files.", print_exception=False)
+    pictures, rows = [], []
+    for path in paths[:BATCH]:
+        file = Path(path).name
+        try:
+            judged = _judge(detectors, path, name)
+        except gr.Error as error:
+            rows.append([file, None, "", error.message])
+            continue
+        at = judged.starting_threshold()
+        caption = f"{file}: {judged.verdict(at)}, {judged.score:.3f}"
+        pictures.append((answers.drawn(judged, at, 0.75), caption))
+        rows.append([file, round(judged.score, 4), judged.verdict(at), ""])
+    for path in paths[BATCH:]:
+        rows.append([Path(path).name, None, "", f"not judged: more than {BATCH} at once"])
+    return pictures, pd.DataFrame(rows, columns=["file", "score", "verdict", "problem"])

@@ -1,0 +1,62 @@
+"""How things look everywhere: one colour and marker a method, one mark a kind of figure."""
+
+METHODS = {
+    "reverse_distillation": "RD4AD",
+    "padim": "PaDiM",
+    "spade": "SPADE",
+    "mkd": "MKD",
+    "uninformed_students": "US",
+    "riad": "RIAD",
+    "cutpaste": "CutPaste",
+    "metaformer": "MF",
+}
+"""Names of methods as the paper has them."""
+BACKBONES = {
+    "compact": "compact",
+    "resnet18": "R18",
+    "resnet34": "R34",
+    "resnet50": "R50",
+    "wide_resnet50_2": "WR50",
+}
+"""Short names of backbones."""
+KIND_MARKS = {"reported": "○", "reproduced": "●", "third-party": "◌"}
+"""Hollow: a paper's; filled: measured by this code; dotted: measured by somebody else."""
+KIND_NAMES = {
+    "reported": "○ reported by a paper",
+    "reproduced": "● reproduced by this code",
+    "third-party": "◌ third-party run",
+}
+
+# Okabe and Ito's colours, which stay apart for the colour-blind; black would vanish on dark.
+_BLUE, _VERMILION, _GREEN, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+_PINK, _SKY, _YELLOW, _GREY = "#CC79A7", "#56B4E9", "#B8A800", "#808080"
+COLOURS = {
+    "RD4AD": _BLUE, "PaDiM": _VERMILION, "SPADE": _GREEN, "CutPaste": _ORANGE, "RIAD": _PINK,
+    "MKD": _SKY, "US": _YELLOW, "MF": _GREY,
+}  # fmt: skip
+MARKERS = {
+    "RD4AD": "circle", "PaDiM": "square", "SPADE": "diamond", "CutPaste": "triangle-up",
+    "RIAD": "triangle-down", "MKD": "cross", "US": "x", "MF": "star",
+}  # fmt: skip
+SERIES = (_BLUE, _VERMILION, _GREEN, _ORANGE, _PINK, _SKY, _YELLOW, _GREY)
+"""Colours for what is not a method, in order."""
+NORMAL, DEFECT = _SKY, _VERMILION
+ACCENT = _BLUE
+
+
+def colour(method: str) -> str:
+    """Return a method's one colour; methods beyond the paper's share grey.
+
+    >>> colour("RD4AD"), colour("PatchCore")
+    ('#0072B2', '#808080')
+    """
+    return COLOURS.get(method, _GREY)
+
+
+def marker(method: str) -> str:
+    """Return a method's one Plotly marker.
+
+    >>> marker("PaDiM")
+    'square'
+    """
+    return MARKERS.get(method, "hexagon")

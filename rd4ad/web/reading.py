@@ -1,0 +1,348 @@
+"""Cached reading of results/ for the pages; what is missing or broken is said on the page."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from rd4ad.index import read_index
+from rd4ad.published import averages, read_published
+from rd4ad.scoring import Scoring, layers_name
+from rd4ad.store import Run, read_run
+from rd4ad.web import lab, pictures
+from rd4ad.web.audit import Upload
+from rd4ad.web.leaderboard import published_cells, unqualified
+from rd4ad.web.tables import of_category, run_label
+from rd4ad.web.widgets import empty
+
+_ROOT = Path(__file__).resolve().parents[2]
+RESULTS = Path(os.environ.get("RD4AD_RESULTS", _ROOT / "results"))
+DATA = Path(os.environ.get("RD4AD_DATA", _ROOT / "data"))
+"""Folder of categories in MVTec layout, from which the pages show images where it is there."""
+
+
+def run_names() -> list[str]:
+    """Return the names of the run folders, broken ones too."""
+    folder = RESULTS / "runs"
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path.name for path in found if path.is_dir() and not path.name.startswith("."))
+
+
+def categories_on_disk() -> list[str]:
+    """Return the names of the categories below `DATA`."""
+    folders = DATA.iterdir() if DATA.is_dir() else ()
+    return sorted(path.name for path in folders if (path / "test").is_dir())
+
+
+def published() -> pd.DataFrame:
+    """Return the cells of the published figures; see `rd4ad.web.leaderboard`."""
+    names = ("published/mvtec.csv", "published/mvtec_later.csv")
+    return _published(RESULTS, [_modified(RESULTS / name) for name in names])
+
+
+def studies() -> pd.DataFrame:
+    """Return results/published/rd4ad_studies.csv."""
+    return _table(RESULTS / "published/rd4ad_studies.csv", 0.0)
+
+
+def complexity() -> pd.DataFrame:
+    """Return results/published/complexity.csv."""
+    return _table(RESULTS / "published/complexity.csv", 0.0)
+
+
+def measured() -> pd.DataFrame | None:
+    """Return the index of measured runs; None where there is none.
+
+    Says on the page what is missing or broken, and which command mends it.
+    """
+    index = None
+    try:
+        index = _index(RESULTS, _modified(RESULTS / "index.parquet"))
+    except FileNotFoundError:
+        pass  # as on a fresh results folder; said below
+    except ValueError as error:
+        st.warning(f"The measured runs cannot be shown. {error}", icon=":material/warning:")
+        return None
+    listed = set() if index is None else set(index["run_id"])
+    unlisted = 0
+    for name in run_names():
+        path = RESULTS / "runs" / name
+        whole = not (reason := _broken(path, _modified(path)))
+        unlisted += whole and name not in listed
+        if reason:
+            st.warning(f"A run was skipped: {name}. {reason}", icon=":material/warning:")
+    if unlisted:
+        st.info(f"Stored runs that are not listed yet: {unlisted}. `rd4ad results index`")
+    elif not listed:
+        empty(
+            "No measured run yet. The first command stores one, the second lists it here.",
+            "rd4ad evaluate CHECKPOINT --data DIR --category NAME\nrd4ad results index",
+        )
+    return index if listed else None
+
+
+def run_named(run_id: str) -> Run | None:
+    """Return a run, its record and figures in memory; None, said on the page, if it is broken."""
+    try:
+        return _run(RESULTS / "runs" / run_id, _modified(RESULTS / "runs" / run_id))
+    except ValueError as error:
+        st.warning(f"This run cannot be read. {error}", icon=":material/warning:")
+        return None
+
+
+def images_of(run: Run) -> pd.DataFrame:
+    """Return the run's table of test images."""
+    return _images(run.path, _modified(run.path))
+
+
+def curves_of(run: Run) -> pd.DataFrame:
+    """Return the run's stored curves."""
+    return _curves(run.path, _modified(run.path))
+
+
+def distances_of(run: Run) -> dict[int, NDArray[np.float32]]:
+    """Return the run's distance maps by layer, (N, h, w)."""
+    return _distances(run.path, _modified(run.path))
+
+
+def method_figure() -> str:
+    """Return the path of the drawing of the method."""
+    return str(_ROOT / "docs/method.svg")
+
+
+def test_image(run: Run, name: str) -> NDArray[np.uint8] | None:
+    """Return a test image of a run; see `rd4ad.web.pictures.test_image`."""
+    return _picture(run.path, _modified(run.path), name, DATA)
+
+
+def masks_of(run: Run) -> NDArray[np.bool_] | None:
+    """Return the masks of a run's test images; None where they are not to be had here."""
+    return _masks(run.path, _modified(run.path), DATA)
+
+
+def rescored(run: Run, layers: tuple[int, ...], fusion: str, sigma_px: float) -> lab.Rescored:
+    """Return maps, scores and figures of a run under another scoring."""
+    return _rescored(run.path, _modified(run.path), DATA, layers, fusion, sigma_px)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pixel AUROC of misplaced parts by half of their mask, and what it tells."""
+
+    values: dict[str, float]
+    explanation: str
+
+
+def split_by_place(run: Run, layers: tuple[int, ...], fusion: str, sigma_px: float) -> Split | None:
+    """Return how misplaced parts are found where they are and where they should be; None without.
+
+    None where the category has no defect `misplaced`, or its masks are not to be had here.
+    """
+    masks, images = masks_of(run), images_of(run)
+    if masks is None:
+        return None
+    nominal = pictures.nominal_place(run, masks, list(images["defect_type"]))
+    if nominal is None:
+        return None
+    of_them = (images["defect_type"] == "misplaced").to_numpy()
+    maps = rescored(run, layers, fusion, sigma_px).maps
+    known = run.record["dataset"] == pictures.GENERATED
+    return Split(
+        lab.split_auroc(maps, masks, nominal, of_them),
+        f"{of_them.sum()} images show a misplaced part. Every mask covers the part and the place "
+        "that it left empty. The empty place looks like plain background: nothing there differs "
+        "locally from what the method knows, so only features that see a large surrounding can "
+        "mark it. "
+        + (
+            "The right place is known, since the part is drawn."
+            if known
+            else "The right place is estimated: what at least half of these masks cover."
+        ),
+    )
+
+
+def split_by_layer(run: Run, sigma_px: float) -> pd.DataFrame:
+    """Return `split_by_place` for every layer by itself and all of them summed, fractions."""
+    layers = sorted(distances_of(run))
+    rows = {}
+    for chosen in [(layer,) for layer in layers] + [tuple(layers)]:
+        split = split_by_place(run, chosen, "sum", sigma_px)
+        if split is not None:
+            rows[f"layers {layers_name(chosen)}"] = split.values
+    return pd.DataFrame(rows).T
+
+
+@dataclass(frozen=True)
+class Audit:
+    """PRO of one set of maps by definition, the curves behind it, and what is missing."""
+
+    figures: dict[str, float]
+    curves: dict[str, pd.DataFrame]
+    note: str = ""
+
+
+def audited(upload: Upload) -> Audit:
+    """Return every PRO figure of maps and masks at hand."""
+    if not upload.masks.any() or upload.masks.all():
+        return Audit(lab.pro_by_definition(upload.masks, upload.maps), {})
+    curves = {
+        "whole category": lab.pro_curve(upload.masks, upload.maps),
+        "mean of each image's own": lab.per_image_curve(upload.masks, upload.maps),
+    }
+    return Audit(lab.pro_by_definition(upload.masks, upload.maps), curves)
+
+
+def audited_run(run: Run) -> Audit:
+    """Return every PRO figure of a run at its own scoring; from its stored curve without masks."""
+    if masks_of(run) is not None:
+        return _audited_run(run.path, _modified(run.path), DATA)
+    own = run.metrics[run.metrics["is_default"]].set_index("metric")["value"].astype(float)
+    curves = curves_of(run)
+    whole = curves[curves["curve"] == "pro"]
+    figures = {
+        "MVTec, limit 0.3": own["aupro"],
+        "MVTec, limit 0.05": own["aupro_0.05"],
+        "no limit (1.0)": lab.area(whole),
+        lab.PER_IMAGE: own["aupro_per_image"],
+    }
+    note = (
+        "From the stored figures and the stored curve: the masks are not on this machine, so the "
+        "curve of single images is not drawn."
+    )
+    return Audit(figures, {"whole category": whole} if len(whole) else {}, note)
+
+
+def measured_costs() -> list[dict[str, Any]]:
+    """Return the rows that benchmarks stored of inference, each with its host."""
+    path = RESULTS / "bench/inference.json"
+    return _costs(path, _modified(path)) if path.exists() else []
+
+
+def curves_by_label(runs: pd.DataFrame, kind: str) -> dict[str, pd.DataFrame]:
+    """Return one kind of curve of several runs (rows of `runs_table`) by the run's label."""
+    found = {}
+    for _, row in runs.iterrows():
+        run = run_named(row["run_id"])
+        if run is not None:
+            curves = curves_of(run)
+            points = curves[curves["curve"] == kind]
+            if len(points):
+                found[run_label(row)] = points
+    return found
+
+
+def images_by_category(
+    runs: pd.DataFrame | None, dataset: str, names: list[str]
+) -> dict[str, pd.DataFrame | None]:
+    """Return the test images of the first run of every category of a data set, None without one.
+
+    Args:
+        runs: as `rd4ad.web.tables.runs_table` returns it.
+        dataset: the data set.
+        names: qualified names of all categories of all data sets.
+    """
+    found: dict[str, pd.DataFrame | None] = {}
+    for other, category in map(unqualified, names):
+        if other != dataset:
+            continue
+        mine = pd.DataFrame() if runs is None else of_category(runs, dataset, category)
+        run = None if mine.empty else run_named(mine["run_id"].iloc[0])
+        found[category] = None if run is None else images_of(run)
+    return found
+
+
+def _modified(path: Path) -> float:
+    """Return when a file changed, 0 if it is not there: a key under which its contents are kept."""
+    return path.stat().st_mtime if path.exists() else 0.0
+
+
+@st.cache_data(show_spinner=False, max_entries=2)
+def _published(results: Path, modified: list[float]) -> pd.DataFrame:
+    table = read_published(results)
+    return published_cells(table, averages(table))
+
+
+@st.cache_data(show_spinner=False, max_entries=8)
+def _table(path: Path, modified: float) -> pd.DataFrame:
+    return pd.read_csv(path)
+
+
+@st.cache_data(show_spinner=False, max_entries=2)
+def _index(results: Path, modified: float) -> pd.DataFrame:
+    return read_index(results)
+
+
+@st.cache_data(show_spinner=False, max_entries=20_000)
+def _broken(path: Path, modified: float) -> str:
+    """Return why a run folder cannot be read, or nothing; once for every state of the folder."""
+    try:
+        read_run(path)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _run(path: Path, modified: float) -> Run:
+    return read_run(path)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _images(path: Path, modified: float) -> pd.DataFrame:
+    return _run(path, modified).images()
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _curves(path: Path, modified: float) -> pd.DataFrame:
+    return _run(path, modified).curves()
+
+
+@st.cache_resource(show_spinner="Reading distance maps", max_entries=4)
+def _distances(path: Path, modified: float) -> dict[int, NDArray[np.float32]]:
+    return _run(path, modified).distances()
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def _picture(path: Path, modified: float, name: str, data: Path) -> NDArray[np.uint8] | None:
+    return pictures.test_image(_run(path, modified), name, data)
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _masks(path: Path, modified: float, data: Path) -> NDArray[np.bool_] | None:
+    names = list(_images(path, modified)["image"])
+    return pictures.masks_of(_run(path, modified), names, data)
+
+
+@st.cache_resource(show_spinner=False, max_entries=12)
+def _rescored(
+    path: Path, modified: float, data: Path, layers: tuple[int, ...], fusion: str, sigma_px: float
+) -> lab.Rescored:
+    return lab.rescore(
+        _distances(path, modified),
+        Scoring(layers=layers, fusion=fusion, sigma_px=sigma_px),
+        int(_run(path, modified).record["size_px"]),
+        _images(path, modified)["label"].to_numpy(),
+        _masks(path, modified, data),
+    )
+
+
+@st.cache_data(show_spinner="Auditing", max_entries=16)
+def _audited_run(path: Path, modified: float, data: Path) -> Audit:
+    run = _run(path, modified)
+    scoring = lab.own_scoring(run)
+    scored = _rescored(path, modified, data, scoring.layers, scoring.fusion, scoring.sigma_px)
+    masks = _masks(path, modified, data)
+    assert masks is not None  # the caller looked
+    return audited(Upload(scored.maps, masks))
+
+
+@st.cache_data(show_spinner=False, max_entries=2)
+def _costs(path: Path, modified: float) -> list[dict[str, Any]]:
+    record = json.loads(path.read_text())
+    return [row | {"host": record["host"]} for row in record["rows"]]

@@ -1,0 +1,81 @@
+"""Images from strangers: small enough, really images, one picture each; else a clear refusal."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rd4ad.data.decoding import FORMATS, eight_bit, opened_bytes
+from rd4ad.data.folders import DatasetError
+
+MAX_BYTES = 10 * 2**20
+MAX_PIXELS = 25_000_000
+
+
+class RefusedError(ValueError):
+    """An upload that is not judged; the message is for the person who sent it."""
+
+
+def read_upload(content: bytes) -> NDArray[np.uint8]:
+    """Return an uploaded image as (H, W, 3) uint8, upright; only its content counts, not its name.
+
+    16-bit grey is scaled, CMYK and palettes are converted, a rotation in EXIF is applied.
+
+    Raises:
+        RefusedError: over `MAX_BYTES` or `MAX_PIXELS`, not an image, truncated, or animated.
+    """
+    if len(content) > MAX_BYTES:
+        raise RefusedError(
+            f"The file has {len(content) / 2**20:.1f} MB; at most {MAX_BYTES // 2**20} MB are read."
+        )
+    try:
+        with opened_bytes(content) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise RefusedError(
+                    f"The image has {width} x {height} pixels; at most {MAX_PIXELS // 10**6} "
+                    "megapixels are read. Make it smaller first."
+                )
+            n_frames: int = getattr(image, "n_frames", 1)
+            if n_frames > 1:
+                raise RefusedError(f"The file holds {n_frames} frames: save the one that matters.")
+            return np.asarray(eight_bit(image, "The upload").convert("RGB"))
+    except DatasetError as error:
+        raise RefusedError(_for_people(str(error))) from error
+
+
+def read_upload_file(path: str | Path) -> NDArray[np.uint8]:
+    """Return the image in an uploaded file; see `read_upload`."""
+    file = Path(path)
+    if file.stat().st_size > MAX_BYTES:
+        raise RefusedError(f"The file is larger than the {MAX_BYTES // 2**20} MB that are read.")
+    return read_upload(file.read_bytes())
+
+
+def _for_people(message: str) -> str:
+    if "cannot be decoded" in message:
+        return f"This is not a whole image that can be read ({', '.join(FORMATS)})."
+    return message
+
+
+def fitted(image: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
+    """Return the image with its longer side at most `side_px`, in its own proportions.
+
+    >>> fitted(np.zeros((400, 200, 3), np.uint8), 100).shape
+    (100, 50, 3)
+    """
+    height, width = image.shape[:2]
+    scale = side_px / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+
+
+def png(image: NDArray[np.uint8]) -> bytes:
+    """Return an image (H, W, 3) as PNG."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()

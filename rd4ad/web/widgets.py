@@ -1,0 +1,238 @@
+"""Widgets and panels that several pages share; all bound to the URL, so a view is a permalink."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from plotly.graph_objects import Figure
+
+from rd4ad.web import export
+from rd4ad.web.leaderboard import MVTEC, qualified
+from rd4ad.web.tables import FIGURES, run_title
+from rd4ad.web.units import Units, difference
+
+
+def show(figure: Figure, alt: str, key: str) -> None:
+    """Show a chart with its text alternative."""
+    st.plotly_chart(figure, width="stretch", key=key, alt=alt, config={"displaylogo": False})
+
+
+def empty(sentence: str, command: str) -> None:
+    """Say that there is nothing to show yet, and which command changes that."""
+    st.info(sentence)
+    st.code(command, language="bash")
+
+
+def choose(label: str, options: list[str], key: str, help: str, default: str = "") -> str:
+    """Return the option chosen in a select box bound to the URL."""
+    index = options.index(default) if default in options else 0
+    chosen: str = st.selectbox(label, options, index=index, key=key, help=help, bind="query-params")
+    return chosen
+
+
+def pick(label: str, options: Mapping[str, str], key: str, help: str) -> str:
+    """Return the key of the option chosen among a few, shown by its name; the first by default."""
+    chosen: str = st.segmented_control(
+        label,
+        list(options),
+        default=next(iter(options)),
+        required=True,
+        format_func=options.__getitem__,
+        key=key,
+        help=help,
+        bind="query-params",
+        wrap=True,
+    )
+    return chosen
+
+
+def choose_named(
+    label: str, options: Mapping[str, str], key: str, help: str, default: str = ""
+) -> str:
+    """Return the key of the option chosen in a select box that shows their names."""
+    keys = list(options)
+    chosen: str = st.selectbox(
+        label,
+        keys,
+        index=keys.index(default) if default in options else 0,
+        format_func=options.__getitem__,
+        key=key,
+        help=help,
+        bind="query-params",
+    )
+    return chosen
+
+
+def choose_category(index: pd.DataFrame, help: str) -> str:
+    """Return the qualified name of the category chosen among those measured."""
+    pairs = sorted(set(zip(index["dataset"], index["category"], strict=True)))
+    names = [qualified(*pair) for pair in pairs]
+    return choose("Category", names, "category", help, qualified(MVTEC, "transistor"))
+
+
+def choose_metric(index: pd.DataFrame, help: str) -> str:
+    """Return the measured figure that was chosen, pixel AUROC first."""
+    found = {name: title for name, title in FIGURES.items() if (index["metric"] == name).any()}
+    return choose_named("Figure", found, "figure", help, "pixel_auroc")
+
+
+def hold(rows: pd.DataFrame, settings: Iterable[str]) -> dict[str, object]:
+    """Return the values that were fixed of settings with more than one value among `rows`."""
+    open_ones = {name: sorted(rows[name].dropna().unique().tolist()) for name in settings}
+    open_ones = {name: values for name, values in open_ones.items() if len(values) > 1}
+    if not open_ones:
+        st.caption("All other settings have one value alone.")
+        return {}
+    fixed = {}
+    for column, (name, values) in zip(st.columns(len(open_ones)), open_ones.items(), strict=True):
+        with column:
+            texts = {f"{v:g}" if isinstance(v, float) else str(v): v for v in values}
+            usual = {"fusion": "sum", "smoothing": "4"}.get(name, "mean over all")
+            kept = choose(
+                name.replace("_px", ", px").replace("_", " ").capitalize(),
+                ["mean over all", *texts],
+                f"hold_{name}",
+                "One value, or the mean over all.",
+                usual,
+            )
+            if kept in texts:
+                fixed[name] = texts[kept]
+    return fixed
+
+
+def choose_sources(sources: Sequence[str], default: Sequence[str]) -> list[str]:
+    """Return whose figures are shown: a choice of `rd4ad.web.leaderboard.SOURCES`."""
+    chosen: list[str] = st.pills(
+        "Figures by",
+        sources,
+        selection_mode="multi",
+        default=default,
+        key="by",
+        bind="query-params",
+        wrap=True,
+        help="The RD4AD paper's tables, this project's runs, methods' own papers, other people's "
+        "runs.",
+    )
+    return chosen
+
+
+def some(label: str, values: Iterable[str], key: str, help: str) -> list[str]:
+    """Return those chosen among the distinct non-empty `values`; none chosen means all."""
+    options = list(dict.fromkeys(value for value in values if value))
+    chosen: list[str] = st.multiselect(
+        label, options, key=key, help=help, bind="query-params", placeholder="all"
+    )
+    return chosen
+
+
+def choose_run(runs: pd.DataFrame, help: str) -> str:
+    """Return the id of the run chosen among all; transistor of the largest image first if there.
+
+    Args:
+        runs: as `rd4ad.web.tables.runs_table` returns it.
+        help: what the choice is for.
+    """
+    names = {row["run_id"]: run_title(row) for _, row in runs.iterrows()}
+    first = runs[(runs["category"] == "transistor") & (runs["dataset"] == MVTEC)]
+    first = first.sort_values(["size_px", "seed"], ascending=[False, True])
+    options = list(names)
+    chosen: str = st.selectbox(
+        "Run",
+        options,
+        index=options.index(first["run_id"].iloc[0]) if len(first) else 0,
+        format_func=names.__getitem__,
+        key="run",
+        help=help,
+        bind="query-params",
+    )
+    return chosen
+
+
+def show_figures(values: Mapping[str, float], usual: Mapping[str, float], units: Units) -> None:
+    """Show figures as numbers, each with its difference from the usual one.
+
+    Args:
+        values: fraction by metric.
+        usual: what they are at the run's own scoring.
+        units: to print them in.
+    """
+    shown = ("image_auroc", "pixel_auroc", "aupro", "aupro_per_image")
+    for column, name in zip(st.columns(len(shown)), shown, strict=True):
+        column.metric(
+            FIGURES[name],
+            units.text(values[name]),
+            difference(values[name], usual.get(name), units),
+            help="The difference is from the run's own scoring.",
+        )
+
+
+def table_with_cells(style: Any, table: pd.DataFrame, alt: str) -> tuple[str, str] | None:
+    """Show a styled table and return (row, column) of the cell that was clicked, if any.
+
+    The cell is kept in the URL as `at`, so a link opens its card too.
+    """
+    st.dataframe(
+        style,
+        width="stretch",
+        height=35 * (len(table) + 1) + 3,
+        column_config={"_index": st.column_config.TextColumn("Category", width=110)},
+        on_select=partial(_remember_cell, list(table.index), "cells"),
+        selection_mode="single-cell",
+        key="cells",
+        placeholder="–",
+        alt=alt,
+    )
+    row, _, column = st.query_params.get("at", "").partition("|")
+    return (row, column) if row in table.index and column in table.columns else None
+
+
+def _remember_cell(rows: list[str], key: str) -> None:
+    cells = st.session_state[key].selection.cells
+    if cells:
+        st.query_params["at"] = f"{rows[cells[0][0]]}|{cells[0][1]}"
+    else:
+        st.query_params.pop("at", None)
+
+
+def show_card(title: str, said: Mapping[str, str], commands: str = "") -> None:
+    """Show what is known of one figure or run, and the commands that measure it again."""
+    with st.container(border=True):
+        st.markdown(f"**{title}**")
+        rows = pd.DataFrame({"what": said.keys(), "is": said.values()})
+        st.dataframe(
+            rows,
+            hide_index=True,
+            width="stretch",
+            height=35 * len(rows) + 38,
+            placeholder="–",
+            alt=title,
+        )
+        if commands:
+            st.caption("Measure it again")
+            st.code(commands, language="bash")
+
+
+def show_exports(table: pd.DataFrame, best: pd.DataFrame, units: Units, name: str) -> None:
+    """Offer what is shown as CSV, Parquet, Markdown and LaTeX, in the chosen units."""
+    scaled = table * units.factor
+    files = {
+        "CSV": (export.csv(scaled.round(units.digits + 2)), "csv", "text/csv"),
+        "Parquet": (export.parquet(scaled), "parquet", "application/octet-stream"),
+        "Markdown": (export.markdown(table, best, units.text), "md", "text/markdown"),
+        "LaTeX": (export.latex(table, best, units.text), "tex", "text/x-tex"),
+    }
+    for column, (label, (content, suffix, mime)) in zip(
+        st.columns(len(files)), files.items(), strict=True
+    ):
+        column.download_button(
+            label,
+            content,
+            file_name=f"{name}.{suffix}",
+            mime=mime,
+            key=f"export-{suffix}",
+            on_click="ignore",
+            width="stretch",
+            help=f"The table above in {units.name}.",
+        )

@@ -1,0 +1,43 @@
+"""Results for the pages to read, and a way to open them."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from rd4ad.web import reading
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the published figures without any run, which the pages read."""
+    shutil.copytree(REPOSITORY / "results/published", tmp_path / "published")
+    monkeypatch.setattr(reading, "RESULTS", tmp_path)
+    monkeypatch.setattr(reading, "DATA", tmp_path / "nowhere")
+    return tmp_path
+
+
+@pytest.fixture
+def measured(part_results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`part_results`, which the pages read; no data set is on disk."""
+    monkeypatch.setattr(reading, "RESULTS", part_results)
+    monkeypatch.setattr(reading, "DATA", part_results / "nowhere")
+    return part_results
+
+
+@pytest.fixture
+def opened() -> Callable[..., AppTest]:
+    """Opens a page of the explorer without a browser; no exception may be on it."""
+
+    def open_page(page: str = "app.py") -> AppTest:
+        explorer = AppTest.from_file(str(REPOSITORY / "app.py"), default_timeout=60).run()
+        if page != "app.py":
+            explorer = explorer.switch_page(page).run()
+        assert not explorer.exception, explorer.exception[0]
+        return explorer
+
+    return open_page

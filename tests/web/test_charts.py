@@ -1,0 +1,103 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from rd4ad.web import charts, costs, look
+
+IMAGES = pd.DataFrame(
+    {
+        "label": [0, 0, 1, 1, 1],
+        "defect_type": ["good", "good", "cut_lead", "misplaced", "misplaced"],
+        "score": [0.1, 0.2, 0.4, 0.8, 0.9],
+    }
+)
+CURVE = pd.DataFrame(
+    {"x": [0.0, 0.1, 0.5, 1.0], "y": [0.0, 0.6, 0.9, 1.0], "threshold": [np.inf, 0.8, 0.4, 0.1]}
+)
+
+
+def test_the_shaded_area_ends_at_the_limit():
+    shaded = charts.curve_chart("pro", {"run": CURVE}, limit=0.3).data[0]
+    assert shaded.fill == "tozeroy"
+    assert max(shaded.x) == 0.3
+    assert shaded.y[-1] == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(("threshold", "point"), [(2.0, 0.0), (0.8, 0.1), (0.5, 0.1), (0.05, 1.0)])
+def test_a_threshold_is_marked_at_the_last_point_that_it_detects(threshold, point):
+    marked = charts.curve_chart("pro", {"run": CURVE}, at=threshold).data[-1]
+    assert marked.x[0] == point
+
+
+def test_hovering_tells_the_threshold():
+    drawn = charts.curve_chart("image_roc", {"run": CURVE}).data[0]
+    assert "threshold" in drawn.hovertemplate
+    assert list(drawn.customdata) == list(CURVE["threshold"])
+
+
+def test_a_histogram_counts_every_image_once():
+    for by_type, n_groups in ((False, 2), (True, 3)):
+        drawn = charts.histogram(IMAGES, by_type=by_type, threshold=0.3)
+        assert len(drawn.data) == n_groups
+        assert sum(sum(bars.y) for bars in drawn.data) == len(IMAGES)
+
+
+def test_small_multiples_say_where_no_run_is_stored():
+    drawn = charts.small_histograms({"tile": IMAGES, "wood": None, "metal_nut": None})
+    texts = [note.text for note in drawn.layout.annotations]
+    assert texts.count("no run") == 2
+    assert "metal nut" in texts
+
+
+def test_every_axis_has_a_title_with_its_unit():
+    cells = pd.DataFrame({"value": [0.9], "method": ["RD4AD"], "kind": ["reported"]})
+    table = pd.DataFrame({"a": [0.5, 0.6]}, index=[128, 256])
+    for drawn in (
+        charts.histogram(IMAGES),
+        *(charts.curve_chart(kind, {"run": CURVE}) for kind in charts.CURVES),
+        charts.lines(table, x_title="Image size, px", y_title="AUROC, percent", factor=100),
+    ):
+        assert drawn.layout.xaxis.title.text
+        assert drawn.layout.yaxis.title.text
+    assert charts.dots(cells, ["RD4AD 256"], 100, "percent").layout.xaxis.title.text == "percent"
+
+
+def test_kinds_of_figures_differ_by_their_mark_and_methods_by_shape_too():
+    cells = pd.DataFrame(
+        {
+            "value": [0.9, 0.8, 0.7],
+            "method": ["RD4AD", "RD4AD", "PaDiM"],
+            "kind": ["reported", "reproduced", "third-party"],
+        }
+    )
+    symbols = charts.dots(cells, ["a", "b", "c"], 1, "fraction").data[0].marker.symbol
+    assert set(symbols) == {"circle-open", "circle", "square-dot"}
+
+
+def test_every_method_of_the_paper_has_a_colour_and_a_shape_of_its_own():
+    assert len(set(look.COLOURS.values())) == len(look.COLOURS) == 8
+    assert len(set(look.MARKERS.values())) == len(look.MARKERS) == 8
+
+
+def test_costs_of_papers_and_of_this_host_stand_side_by_side():
+    published = pd.DataFrame(
+        [{"method": "SPADE", "backbone": "wide_resnet50_2", "seconds_per_image": 1.4,
+          "memory_mb": 1400.0, "pixel_auroc": 0.965, "host": "Intel i7", "kind": "reported"}]
+    )  # fmt: skip
+    ours = [
+        {"method": "reverse_distillation", "backbone": "resnet18", "size_px": 256,
+         "seconds_per_image": 0.1, "memory_mb": 90, "kind": "reproduced", "host": "here"}
+    ]  # fmt: skip
+    table = costs.table(published, ours)
+    assert table["label"].tolist() == ["SPADE WR50", "RD4AD R18 256 px"]
+    assert table["host"].tolist() == ["Intel i7", "here"]
+    drawn = charts.frontier(table, y="pixel_auroc", y_title="Pixel AUROC", factor=100)
+    assert len(drawn.data) == 1  # ours has no figure of quality yet
+    assert "SPADE WR50: 1.4 s, 0.965" in costs.in_words(table, "pixel_auroc", "{:.3f}".format)
+
+
+def test_a_chart_of_many_curves_stays_small():
+    x = np.linspace(0, 1, 500)
+    curve = pd.DataFrame({"x": x, "y": np.sqrt(x), "threshold": 1 - x})
+    drawn = charts.curve_chart("pro", {f"run {i}": curve for i in range(24)}, limit=0.3)
+    assert len(drawn.to_json()) < 2_000_000

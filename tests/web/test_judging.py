@@ -1,0 +1,147 @@
+import shutil
+import threading
+
+import numpy as np
+import pytest
+
+from rd4ad import Detector
+from rd4ad.data.parts import render
+from rd4ad.web import answers, judging
+from rd4ad.web.judging import BusyError, Detectors, regions
+
+
+@pytest.fixture(scope="module")
+def detectors(part_results):
+    return Detectors([part_results / "detectors"])
+
+
+@pytest.fixture(scope="module")
+def image():
+    return render("transistor", "misplaced", 0)[0]
+
+
+def test_a_judgement_is_the_detectors_own_prediction(detectors, image, part_results):
+    judged = detectors.judge("transistor", image)
+    wanted = Detector.load(part_results / "detectors/transistor.safetensors").predict(image)[0]
+    assert judged.score == pytest.approx(wanted.score, abs=1e-6)
+    np.testing.assert_allclose(judged.anomaly_map, wanted.anomaly_map, atol=1e-6)
+    assert (judged.verdict(judged.threshold) == "defective") == wanted.is_anomalous
+    assert judged.size == (256, 256)
+
+
+def test_the_layers_maps_add_up_and_so_do_their_shares(detectors, image):
+    judged = detectors.judge("transistor", image)
+    np.testing.assert_allclose(sum(judged.layer_maps.values()), judged.anomaly_map, atol=1e-5)
+    assert sum(judged.shares.values()) == pytest.approx(1)
+
+
+def test_an_unknown_name_is_not_a_path(detectors, image):
+    for name in ("none", "../detectors/transistor", "/etc/passwd", "transistor.safetensors"):
+        with pytest.raises(KeyError):
+            detectors.judge(name, image)
+
+
+def test_a_broken_checkpoint_says_so_and_others_work_on(part_results, image, tmp_path):
+    good = tmp_path / "good.safetensors"
+    shutil.copy(part_results / "detectors/transistor.safetensors", good)
+    (tmp_path / "bad.safetensors").write_bytes(b"nothing")
+    detectors = Detectors([tmp_path, tmp_path / "absent"])
+    assert list(detectors.files()) == ["bad", "good"]
+    with pytest.raises(ValueError, match=r"bad\.safetensors"):
+        detectors.judge("bad", image)
+    assert detectors.judge("good", image).score > 0
+
+
+def test_a_changed_file_is_loaded_anew(part_results, tmp_path):
+    file = tmp_path / "one.safetensors"
+    shutil.copy(part_results / "detectors/transistor.safetensors", file)
+    detectors = Detectors([tmp_path])
+    first = detectors.load("one")
+    assert detectors.load("one") is first
+    import os
+
+    os.utime(file, (1, 1))
+    assert detectors.load("one") is not first
+
+
+def test_few_detectors_stay_in_memory(part_results, tmp_path):
+    for number in range(judging._LOADED + 3):
+        file = tmp_path / f"d{number}.safetensors"
+        shutil.copy(part_results / "detectors/transistor.safetensors", file)
+    detectors = Detectors([tmp_path])
+    for name in detectors.files():
+        detectors.load(name)
+    assert len(detectors._loaded) == judging._LOADED
+
+
+def test_when_too_many_wait_the_next_is_refused(part_results, image):
+    detectors = Detectors([part_results / "detectors"], waiting=1)
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(name):
+        entered.set()
+        leave.wait(20)
+        raise ValueError("done")
+
+    detectors.load = slow
+    threads = [threading.Thread(target=outcome, args=(detectors, image)) for _ in range(2)]
+    threads[0].start()
+    assert entered.wait(20)
+    threads[1].start()
+    while detectors._places._value:  # until the second one waits
+        pass
+    with pytest.raises(BusyError, match="try again"):
+        detectors.judge("transistor", image)
+    leave.set()
+    for thread in threads:
+        thread.join()
+
+
+def outcome(detectors, image):
+    with pytest.raises(ValueError, match="done"):
+        detectors.judge("transistor", image)
+
+
+def test_touching_corners_are_one_region_and_peaks_are_ordered():
+    one = np.zeros((4, 4), np.float32)
+    one[0, 0] = one[1, 1] = 0.5
+    one[3, 3] = 0.9
+    found = regions(one, 0.4, 40, 40)
+    assert [(r.x, r.y, r.width, r.height) for r in found] == [(30, 30, 10, 10), (0, 0, 20, 20)]
+    assert [r.peak for r in found] == [0.9, 0.5]
+    assert found[1].area == 2 / 16
+
+
+def test_nothing_above_the_threshold_has_no_region():
+    assert regions(np.zeros((4, 4), np.float32), 0.4, 8, 8) == []
+
+
+def test_the_latest_judgements_are_kept_and_older_ones_go(detectors, image):
+    kept = answers.Kept(at_most=2)
+    judged = detectors.judge("transistor", image)
+    tokens = [kept.keep(judged) for _ in range(3)]
+    assert kept.find(tokens[0]) is None
+    assert kept.find(tokens[2]) is judged
+    assert len(set(tokens)) == 3
+
+
+def test_an_answer_is_plain_json_with_the_map(detectors, image):
+    import base64
+    import io
+    import json
+
+    import tifffile
+
+    judged = detectors.judge("transistor", image)
+    said = answers.with_map(answers.answer(judged, judged.threshold), judged)
+    again = json.loads(json.dumps(said))
+    coded = base64.b64decode(again["map"]["tiff_base64"])
+    np.testing.assert_array_equal(tifffile.imread(io.BytesIO(coded)), judged.anomaly_map)
+    assert again["threshold_is_calibrated"] is True
+    assert again["verdict"] in ("normal", "defective")
+
+
+def test_a_large_picture_is_kept_small(detectors):
+    judged = detectors.judge("transistor", np.zeros((1000, 3000, 3), np.uint8))
+    assert judged.picture.shape == (256, 768, 3)
+    assert judged.size == (3000, 1000)

@@ -1,0 +1,139 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rd4ad.published import OBJECTS, TEXTURES, averages, read_published
+from rd4ad.web import leaderboard
+from rd4ad.web.leaderboard import MVTEC, OURS, PAPER
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+
+
+@pytest.fixture(scope="module")
+def published():
+    table = read_published(RESULTS)
+    return leaderboard.published_cells(table, averages(table))
+
+
+def run_rows(category: str, value: float, *, seed: int = 0, dataset: str = MVTEC, **more):
+    row = {
+        "run_id": f"{category}-{seed}", "method": "reverse_distillation", "dataset": dataset,
+        "category": category, "backbone": "resnet18", "size_px": 256, "seed": seed,
+        "epochs": 200.0, "layers": "1+2+3", "fusion": "sum", "smoothing": 4.0,
+        "metric": "pixel_auroc", "definition": "exact, pooled", "value": value,
+        "is_default": True,
+    }  # fmt: skip
+    return row | more
+
+
+def test_the_papers_table_2_is_complete(published):
+    cells = leaderboard.choose(published, "pixel_auroc", sources=[PAPER])
+    table = leaderboard.wide(cells)
+    assert list(table.index) == [*TEXTURES, *OBJECTS, "avg_texture", "avg_object", "avg_total"]
+    assert not table.isna().any(axis=None)
+
+
+def test_a_stated_average_that_its_rows_do_not_give_keeps_both_numbers(published):
+    cells = leaderboard.choose(published, "pixel_auroc", sources=[PAPER])
+    said = leaderboard.disagreements(cells)
+    assert len(said) == 1
+    assert "96.5" in said[0]
+    assert "96.03" in said[0]
+
+
+def test_best_of_a_row_is_computed_and_not_the_papers_bold(published):
+    table = leaderboard.wide(leaderboard.choose(published, "pixel_auroc", sources=[PAPER]))
+    best = leaderboard.best(table, dict.fromkeys(table.columns, ""))
+    assert list(best.columns[best.loc["zipper"]]) == ["○ CutPaste 256"]  # the bold is on PaDiM
+    assert list(best.columns[best.loc["transistor"]]) == ["○ RD4AD 128"]
+
+
+def test_ties_at_the_printed_precision_are_all_best():
+    table = pd.DataFrame({"a": [0.9114], "b": [0.9111], "c": [0.9]}, index=["wood"])
+    best = leaderboard.best(table, dict.fromkeys("abc", ""))
+    assert best.loc["wood"].tolist() == [True, True, False]
+
+
+def test_two_definitions_do_not_compete():
+    table = pd.DataFrame({"a": [0.9], "b": [0.8], "c": [0.7], "d": [0.6]}, index=["wood"])
+    best = leaderboard.best(table, {"a": "x", "b": "x", "c": "y", "d": "y"})
+    assert best.loc["wood"].tolist() == [True, False, True, False]
+
+
+def test_a_lone_column_is_not_called_the_best():
+    table = pd.DataFrame({"a": [0.9]}, index=["wood"])
+    assert not leaderboard.best(table, {"a": ""}).any(axis=None)
+
+
+def test_seeds_of_one_setting_make_one_cell():
+    index = pd.DataFrame([run_rows("tile", 0.9, seed=0), run_rows("tile", 0.94, seed=1)])
+    cell = leaderboard.measured_cells(index, MVTEC).iloc[0]
+    assert cell["value"] == pytest.approx(0.92)
+    assert cell["runs"] == ("tile-0", "tile-1")
+
+
+def test_another_setting_is_another_column():
+    rows = [
+        run_rows("tile", 0.9),
+        run_rows("tile", 0.8, layers="3"),
+        run_rows("wood", 0.7, epochs=5),
+    ]
+    cells = leaderboard.measured_cells(pd.DataFrame(rows), MVTEC)
+    assert sorted(leaderboard.labels(cells)) == [
+        "● RD4AD R18 256", "● RD4AD R18 256 (5 epochs)", "● RD4AD R18 256 (layers 3, sum)",
+    ]  # fmt: skip
+
+
+def test_an_average_over_measured_categories_needs_all_of_them():
+    some = pd.DataFrame([run_rows(name, 0.9) for name in TEXTURES])
+    cells = leaderboard.measured_cells(some, MVTEC)
+    averaged = cells[cells["category"].isin(leaderboard.AVERAGES)]
+    assert averaged["category"].tolist() == ["avg_texture"]
+
+
+def test_measured_and_reported_figures_are_never_in_one_average(published):
+    index = pd.DataFrame([run_rows(name, 0.5) for name in TEXTURES[:4]])
+    both = pd.concat([published, leaderboard.measured_cells(index, MVTEC)])
+    table = leaderboard.wide(leaderboard.choose(both, "pixel_auroc", sources=[PAPER, OURS]))
+    assert np.isnan(table.loc["avg_texture", "● RD4AD R18 256"])
+    assert table.loc["avg_texture", "○ RD4AD 256"] == pytest.approx(0.977)
+
+
+def test_pro_names_its_definition_in_the_column():
+    rows = [
+        run_rows("tile", 0.9, metric="aupro"),
+        run_rows("tile", 0.8, metric="aupro_per_image"),
+    ]
+    cells = leaderboard.measured_cells(pd.DataFrame(rows), MVTEC)
+    assert list(leaderboard.wide(cells).columns) == [
+        "● RD4AD R18 256 · MVTec, limit 0.3", "● RD4AD R18 256 · released code",
+    ]  # fmt: skip
+
+
+def test_columns_of_all_sources_are_told_apart(published):
+    for metric in leaderboard.METRICS:
+        cells = leaderboard.choose(published, metric, sources=leaderboard.SOURCES)
+        assert (
+            not cells.assign(label=leaderboard.labels(cells))
+            .duplicated(["label", "category"])
+            .any()
+        )
+
+
+def test_differences_are_those_of_the_printed_figures():
+    table = pd.DataFrame({"a": [0.9004, 0.5], "b": [0.9, 0.6]}, index=["wood", "tile"])
+    compared = leaderboard.delta(table, "a", "b")
+    assert compared["outcome"].tolist() == ["tie", "loss"]
+    assert "0 win, 1 tie, 1 loss over 2" in leaderboard.outcome(compared, "a", "b")
+
+
+def test_a_column_compared_with_itself_ties():
+    table = pd.DataFrame({"a": [0.9]}, index=["wood"])
+    assert leaderboard.delta(table, "a", "a")["outcome"].tolist() == ["tie"]
+
+
+def test_sizes_are_those_that_occur(published):
+    assert leaderboard.sizes_of(published)[:2] == ["128", "256"]
+    assert leaderboard.sizes_of(published)[-1] == "not stated"

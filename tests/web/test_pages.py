@@ -1,0 +1,202 @@
+"""Every page's logic, without a browser: what it shows, its empty states, what is broken."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rd4ad.index import read_index, rebuild_index
+from rd4ad.web import reading
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = ["app.py", *(f"pages/{p.name}" for p in sorted((REPOSITORY / "pages").glob("*.py")))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens_without_a_run(results, page, opened):
+    opened(page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens_with_a_run(measured, page, opened):
+    explorer = opened(page)
+    assert not explorer.error
+    assert explorer.title[0].value
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens_on_the_repositorys_own_results(page, opened):
+    explorer = opened(page)
+    assert not [w.value for w in explorer.warning if "skipped" in w.value]
+
+
+def test_the_leaderboard_opens_on_the_papers_table(results, opened):
+    table = opened().dataframe[0].value
+    assert table.loc["Transistor", "○ RD4AD 256"] == pytest.approx(0.925)
+    assert table.loc["Total", "○ SPADE 256"] == pytest.approx(0.9603, abs=5e-5)
+
+
+def test_the_average_that_its_rows_do_not_give_is_named_with_both_numbers(results, opened):
+    said = opened().warning[0].value
+    assert "SPADE 256: the source states 96.5" in said
+    assert "96.03" in said
+
+
+def test_another_figure_shows_its_own_methods(results, opened):
+    page = opened()
+    page.segmented_control("metric").set_value("pro").run()
+    table = page.dataframe[0].value
+    assert table.loc["Transistor", "○ MF 256"] == pytest.approx(0.926)
+    assert "○ RIAD 256" not in table.columns
+
+
+def test_sizes_and_sources_narrow_the_table(results, opened):
+    page = opened()
+    page.multiselect("size").set_value(["128"]).run()
+    assert set(page.dataframe[0].value.columns) == {"○ MKD 128", "○ RD4AD 128"}
+    page.button_group("by").set_value(["Third parties"]).run()
+    assert any("No figure matches" in info.value for info in page.info)
+
+
+def test_two_columns_are_compared_with_wins_ties_and_losses(results, opened):
+    page = opened()
+    page.selectbox("first").set_value("○ RD4AD 256")
+    page.selectbox("second").set_value("○ SPADE 256").run()
+    assert any("11 win, 0 tie, 4 loss over 15" in m.value for m in page.markdown)
+
+
+def test_a_clicked_cell_shows_where_its_figure_comes_from(results, opened):
+    page = opened()
+    page.query_params["at"] = "transistor|○ RD4AD 256"
+    page.run()
+    card = page.dataframe[1].value.set_index("what")["is"]
+    assert card["Figure"] == "92.5"
+    assert "arXiv 2201.10703" in card["Source"]
+
+
+def test_a_cell_of_a_run_shows_the_run_and_its_commands(measured, opened):
+    page = opened()
+    page.selectbox("dataset").set_value("Generated parts").run()
+    page.query_params["at"] = f"transistor|{page.dataframe[0].value.columns[0]}"
+    page.run()
+    card = page.dataframe[2].value.set_index("what")["is"]
+    assert card["Seed"] == "0"
+    assert "rd4ad train --data DIR --category transistor --backbone compact" in page.code[0].value
+
+
+def test_fractions_are_printed_with_three_decimals(results, opened):
+    page = opened()
+    page.segmented_control("units").set_value("fraction").run()
+    page.query_params["at"] = "transistor|○ RD4AD 256"
+    page.run()
+    assert page.dataframe[1].value.set_index("what")["is"]["Figure"] == "0.925"
+
+
+def test_without_a_run_the_page_says_which_command_stores_one(results, opened):
+    assert any("rd4ad evaluate" in code.value for code in opened("pages/ablations.py").code)
+
+
+def test_a_run_that_is_not_in_the_index_yet_is_announced(results, part_results, opened):
+    shutil.copytree(part_results / "runs", results / "runs")
+    assert any("not listed yet: 1" in info.value for info in opened().info)
+
+
+def test_a_broken_run_is_reported_and_stops_nothing(results, part_results, opened):
+    shutil.copytree(part_results / "runs", results / "runs")
+    rebuild_index(results)
+    (results / "runs/rd-broken").mkdir()
+    page = opened()
+    assert "rd-broken" in page.warning[0].value
+    assert len(page.dataframe[0].value) == 18
+
+
+def test_a_damaged_index_is_reported_with_the_command_that_mends_it(results, opened):
+    (results / "index.parquet").write_bytes(b"PAR1")
+    assert "rd4ad results index" in opened().warning[0].value
+
+
+def test_a_run_whose_files_are_gone_is_reported_where_it_is_opened(results, part_results, opened):
+    shutil.copytree(part_results / "runs", results / "runs")
+    index, _ = rebuild_index(results)
+    (results / "runs" / index["run_id"].iloc[0] / "run.json").unlink()
+    assert any("cannot be read" in w.value for w in opened("pages/threshold.py").warning)
+
+
+def test_the_threshold_moves_the_counts(measured, opened):
+    page = opened("pages/threshold.py")
+    page.slider("threshold").set_value(page.slider("threshold").max).run()
+    counts = {metric.label: int(metric.value) for metric in page.metric}
+    assert counts["Found"] == counts["False alarm"] == 0
+    assert counts["Missed"] == 12
+    assert counts["Passed"] == 4
+
+
+def test_the_threshold_begins_at_the_runs_own(measured, opened):
+    page = opened("pages/threshold.py")
+    assert any("held-out normal images" in caption.value for caption in page.caption)
+
+
+def test_the_laboratory_scores_again_what_is_asked(measured, opened):
+    page = opened("pages/limitations.py")
+    run = read_index(measured)
+    page.button_group("layers").set_value([3]).run()
+    page.slider("sigma").set_value(4.0).run()
+    assert not page.exception
+    shown = {metric.label: metric.value for metric in page.metric}
+    stored = run.query(
+        "layers == '3' and fusion == 'sum' and smoothing == 4 and metric == 'pixel_auroc'"
+    )["value"].item()
+    assert shown["Pixel AUROC"] == f"{100 * stored:.1f}"
+
+
+def test_the_mask_of_misplaced_parts_is_split_in_two(measured, opened):
+    page = opened("pages/limitations.py")
+    split = page.dataframe[-1].value
+    assert list(split.columns) == ["whole mask", "where the part is", "where it should be"]
+    assert list(split.index) == ["layers 1", "layers 2", "layers 3", "layers 1+2+3"]
+
+
+def test_no_layer_chosen_is_an_instruction_and_no_error(measured, opened):
+    page = opened("pages/limitations.py")
+    page.button_group("layers").set_value([]).run()
+    assert "Choose at least one layer" in page.info[0].value
+
+
+def test_the_limitation_case_stands_beside_the_papers_four_figures(results, opened):
+    table = opened("pages/limitations.py").dataframe[0].value
+    assert table["○ Paper, WR50"].tolist() == pytest.approx([0.925, 0.945, 0.973, 0.976])
+
+
+def test_the_grid_is_that_of_the_stored_figures(measured, opened):
+    page = opened("pages/ablations.py")
+    page.selectbox("across").set_value("fusion").run()
+    grid = page.dataframe[0].value
+    index = read_index(measured)
+    cell = index.query(
+        "layers == '2+3' and fusion == 'product' and smoothing == 4 and metric == 'pixel_auroc'"
+    )
+    assert grid.loc["2+3", "product"] == pytest.approx(cell["value"].item())
+
+
+def test_the_same_setting_twice_is_an_instruction(measured, opened):
+    page = opened("pages/ablations.py")
+    page.selectbox("across").set_value("layers").run()
+    assert "two different settings" in page.info[0].value
+
+
+def test_the_auditor_names_every_definition_and_their_spread(measured, opened):
+    page = opened("pages/pro_auditor.py")
+    assert any("by definition alone" in markdown.value for markdown in page.markdown)
+
+
+def test_the_live_page_alone_says_how_to_start_it(results, opened):
+    assert any("rd4ad serve" in info.value for info in opened("pages/demo.py").info)
+
+
+def test_a_category_without_a_run_says_how_to_measure_it(results, opened):
+    assert any("rd4ad train" in code.value for code in opened("pages/category.py").code)
+
+
+def test_images_on_disk_are_named_as_a_source(results, monkeypatch, tiny_data, opened):
+    monkeypatch.setattr(reading, "DATA", tiny_data)
+    assert any("MVTec AD: part" in caption.value for caption in opened().sidebar.caption)
