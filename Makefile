@@ -21,6 +21,8 @@ check: .venv/dev  ## format, lint, types and tests: what CI runs
 bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/report.py
 
 .venv/demo: requirements.txt pyproject.toml

@@ -1,0 +1,233 @@
+"""Time and weigh the explorer: start, pages with many runs, scoring again, uploads in a row."""
+
+import io
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from host import write
+from PIL import Image
+
+from rd4ad.data.parts import render
+from rd4ad.index import rebuild_index
+
+HOME = Path(__file__).resolve().parents[1]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+N_RUNS, N_UPLOADS, AT_ONCE = 200, 500, 8
+PAGES = ("category", "ablations", "complexity", "threshold", "limitations", "pro_auditor", "about")
+
+_TIMES = """
+import sys, time, statistics
+from streamlit.testing.v1 import AppTest
+explorer = AppTest.from_file({app!r}, default_timeout=120).run()
+for page in ["app.py", *{pages!r}]:
+    if page != "app.py":
+        explorer.switch_page(page).run()
+    seconds = []
+    for _ in range(7):
+        began = time.perf_counter()
+        explorer.run()
+        seconds.append(time.perf_counter() - began)
+    assert not explorer.exception, page
+    print(page, statistics.median(seconds), max(seconds))
+explorer.switch_page("pages/limitations.py").run()
+for step in range(8):
+    began = time.perf_counter()
+    explorer.slider("sigma").set_value(step + 0.5).run()
+    print("rescore", time.perf_counter() - began, 0)
+"""
+
+
+def many_runs(results: Path) -> None:
+    """Copy the published figures and `N_RUNS` runs, made of the stored ones, below `results`."""
+    import json
+
+    shutil.copytree(HOME / "results/published", results / "published")
+    stored = sorted(path for path in (HOME / "results/runs").iterdir() if path.is_dir())
+    for number in range(N_RUNS):
+        source = stored[number % len(stored)]
+        record = json.loads((source / "run.json").read_text())
+        record["seed"] = number // len(stored)
+        record["run_id"] = f"{source.name}-copy{number}"
+        target = results / "runs" / record["run_id"]
+        shutil.copytree(source, target)
+        (target / "run.json").write_text(json.dumps(record))
+    rebuild_index(results)
+
+
+def page_times(results: Path) -> list[dict[str, Any]]:
+    """Return the seconds that the server needs for every page with many runs."""
+    pages = [f"pages/{name}.py" for name in PAGES]
+    code = _TIMES.format(app=str(HOME / "app.py"), pages=pages)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True, check=True,
+        env=os.environ | {"RD4AD_RESULTS": str(results)},
+    )  # fmt: skip
+    rows, again = [], []
+    for line in done.stdout.splitlines():
+        name, *numbers = line.split()
+        if name == "rescore":
+            again.append(float(numbers[0]))
+        else:
+            median, worst = map(float, numbers)
+            case = f"page {name}, {N_RUNS} runs, server"
+            rows.append({"case": case, "median_s": round(median, 4), "max_s": round(worst, 4)})
+    rows.append(
+        {
+            "case": "limitations page, scored again under another smoothing, server",
+            "median_s": round(statistics.median(again), 4),
+            "max_s": round(max(again), 4),
+        }
+    )
+    return rows
+
+
+def import_time() -> dict[str, Any]:
+    """Return the seconds of `import rd4ad` in a fresh process, interpreter not counted."""
+    code = "import time; a = time.perf_counter(); import rd4ad; print(time.perf_counter() - a)"
+    seconds = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout)
+        for _ in range(5)
+    ]
+    return {"case": "import rd4ad", "median_s": round(statistics.median(seconds), 4)}
+
+
+def memory_mib(process: "subprocess.Popen[bytes]") -> int:
+    """Return the resident memory of a process."""
+    text = Path(f"/proc/{process.pid}/status").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("VmRSS"))
+    return round(int(line.split()[1]) / 1024)
+
+
+def served() -> list[dict[str, Any]]:
+    """Return start, memory, first heatmap and uploads of a running server."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    began = perf_counter()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "rd4ad.cli", "serve", "--port", str(port)],
+        cwd=HOME, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/healthz")
+                break
+            except OSError:
+                time.sleep(0.05)
+        rows = [{"case": "start until the server answers", "median_s": elapsed(began)}]
+        if CHROMIUM:
+            rows += in_browser(address, began, server)
+        rows += uploads(address, server)
+    finally:
+        server.terminate()
+        server.wait()
+    return rows
+
+
+def elapsed(began: float) -> float:
+    """Return the seconds since `began`."""
+    return round(perf_counter() - began, 3)
+
+
+def in_browser(
+    address: str, began: float, server: "subprocess.Popen[bytes]"
+) -> list[dict[str, Any]]:
+    """Return when a browser shows the leaderboard, and the live demo its first heatmap."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--headless"]
+        )
+        page = browser.new_page()
+        page.goto(address)
+        page.get_by_role("heading", name="Leaderboard").wait_for(timeout=60_000)
+        page.get_by_test_id("stDataFrame").first.wait_for(timeout=60_000)
+        rows: list[dict[str, Any]] = [
+            {"case": "start until the leaderboard is painted", "median_s": elapsed(began)},
+        ]
+        time.sleep(3)
+        rows.append({"case": "memory, explorer open, no live page", "mib": memory_mib(server)})
+        page = browser.new_page()
+        opened = perf_counter()
+        page.goto(f"{address}/live/")
+        page.get_by_text("score 0.").first.wait_for(timeout=60_000)
+        rows.append(
+            {"case": "live page until its first heatmap, cold", "median_s": elapsed(opened)}
+        )
+        browser.close()
+    return rows
+
+
+def uploads(address: str, server: "subprocess.Popen[bytes]") -> list[dict[str, Any]]:
+    """Return what many uploads cost: seconds an image, memory before and after, errors."""
+    file = io.BytesIO()
+    Image.fromarray(render("bottle", "contamination", 0)[0]).save(file, "PNG")
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+        + file.getvalue()
+        + b"\r\n--x--\r\n"
+    )
+
+    def once(_: int) -> float:
+        request = urllib.request.Request(
+            f"{address}/api/v1/predict?detector=bottle", body,
+            {"Content-Type": "multipart/form-data; boundary=x"},
+        )  # fmt: skip
+        began = perf_counter()
+        urllib.request.urlopen(request).read()
+        return perf_counter() - began
+
+    once(0)
+    before = memory_mib(server)
+    one_by_one = [once(i) for i in range(N_UPLOADS)]
+    after = memory_mib(server)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        together = list(pool.map(once, range(8 * AT_ONCE)))
+    return [
+        {
+            "case": f"{N_UPLOADS} uploads of 256 px in a row, whole request",
+            "median_s": round(statistics.median(one_by_one), 4),
+            "max_s": round(max(one_by_one), 4),
+            "mib": after,
+            "mib before": before,
+            "errors": 0,
+        },
+        {
+            "case": f"{len(together)} uploads, {AT_ONCE} at once, whole request",
+            "median_s": round(statistics.median(together), 4),
+            "max_s": round(max(together), 4),
+            "mib": memory_mib(server),
+            "errors": 0,
+        },
+    ]
+
+
+def main() -> None:
+    """Measure and write results/bench/serving.json."""
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder)
+        many_runs(results)
+        rows = [import_time(), *page_times(results)]
+    rows += served()
+    note = (
+        "Seconds of one host; server seconds are without the browser. An error would stop the run."
+    )
+    write("serving", rows, [], note)
+
+
+if __name__ == "__main__":
+    main()
