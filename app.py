@@ -19,7 +19,7 @@ datasets = [leaderboard.MVTEC]
 if index is not None:
     datasets += sorted(set(index["dataset"]) - {leaderboard.MVTEC})
 
-first, second, third, fourth = st.columns([2, 3, 2, 4], vertical_alignment="top")
+first, second, third, fourth = st.columns([2, 4, 2, 4], vertical_alignment="top")
 with first:
     dataset = widgets.choose(
         "Data set", datasets, "dataset", "Papers' figures are for MVTec AD; ours for each data set."
@@ -73,6 +73,7 @@ if shown.empty:
 
 table = leaderboard.wide(shown)
 best = leaderboard.best(table, leaderboard.definitions_of(shown))
+card = st.container()
 clicked = widgets.table_with_cells(
     tables.styled(table, best, units.text, heat=heat),
     table,
@@ -91,13 +92,15 @@ for sentence in leaderboard.disagreements(shown):
 if clicked is not None:
     row, column = clicked
     cell = leaderboard.cell_at(shown, row, column)
-    if cell is None:
-        st.info(f"{column} has no figure for {row}.")
-    else:
-        widgets.show_card(f"{column} · {leaderboard.row_name(row)}", tables.card(cell, units.text))
-        for run in filter(None, map(reading.run_named, cell["runs"])):
-            title = f"Run {run.record['run_id']}"
-            widgets.show_card(title, tables.run_card(run), tables.commands(run))
+    with card:
+        if cell is None:
+            st.info(f"{column} has no figure for {leaderboard.row_name(row)}.")
+        else:
+            title = f"{column} · {leaderboard.row_name(row)}"
+            widgets.show_card(title, tables.card(cell, units.text))
+            for run in filter(None, map(reading.run_named, cell["runs"])):
+                title = f"Run {run.record['run_id']}"
+                widgets.show_card(title, tables.run_card(run), tables.commands(run))
 
 left, right = st.columns(2)
 with left.expander("Compare two columns", expanded="first" in st.query_params):

@@ -69,7 +69,7 @@ def test_a_clicked_cell_shows_where_its_figure_comes_from(results, opened):
     page = opened()
     page.query_params["at"] = "transistor|○ RD4AD 256"
     page.run()
-    card = page.dataframe[1].value.set_index("what")["is"]
+    card = page.dataframe[0].value.set_index("what")["is"]
     assert card["Figure"] == "92.5"
     assert "arXiv 2201.10703" in card["Source"]
 
@@ -79,7 +79,7 @@ def test_a_cell_of_a_run_shows_the_run_and_its_commands(measured, opened):
     page.selectbox("dataset").set_value("Generated parts").run()
     page.query_params["at"] = f"transistor|{page.dataframe[0].value.columns[0]}"
     page.run()
-    card = page.dataframe[2].value.set_index("what")["is"]
+    card = page.dataframe[1].value.set_index("what")["is"]
     assert card["Seed"] == "0"
     assert "rd4ad train --data DIR --category transistor --backbone compact" in page.code[0].value
 
@@ -89,7 +89,7 @@ def test_fractions_are_printed_with_three_decimals(results, opened):
     page.segmented_control("units").set_value("fraction").run()
     page.query_params["at"] = "transistor|○ RD4AD 256"
     page.run()
-    assert page.dataframe[1].value.set_index("what")["is"]["Figure"] == "0.925"
+    assert page.dataframe[0].value.set_index("what")["is"]["Figure"] == "0.925"
 
 
 def test_without_a_run_the_page_says_which_command_stores_one(results, opened):
