@@ -57,7 +57,7 @@ with right:
             f'--dataset "{dataset}"\nrd4ad results index',
         )
     else:
-        run_id = widgets.choose("Run", list(mine["run_id"]), "run", "Whose scores are shown.")
+        run_id = widgets.choose_run(mine, "Whose scores are shown.")
         by_type = st.toggle(
             "By defect type", key="by_type", bind="query-params", help="One colour each."
         )

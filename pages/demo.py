@@ -13,7 +13,7 @@ if address is None:
     st.info("`rd4ad serve` opens the explorer and this demo at once; the explorer alone runs here.")
     st.code("rd4ad serve", language="bash")
 else:
-    st.iframe(address, height=1250, alt="Live demo: image in, heatmap out")
+    st.iframe(address, height=1500, alt="Live demo: image in, heatmap out")
     st.caption(
         "Also by itself at /live/. Uploads are held in memory and in a folder of this server that "
         "is emptied within the hour."

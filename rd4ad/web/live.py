@@ -26,6 +26,7 @@ KEPT_SECONDS = 3600
 BATCH = 16
 THEME = gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"])
 CSS = """
+.gradio-container {padding: 0 !important}
 .verdict {font-size: 1.3rem; padding: .6rem .9rem; border-radius: 8px; border: 2px solid}
 .verdict.defective {border-color: #D55E00} .verdict.normal {border-color: #009E73}
 .verdict small {display: block; font-size: .85rem; opacity: .8}
@@ -98,8 +99,9 @@ def build(detectors: Detectors, kept: answers.Kept) -> gr.Blocks:
                 layers = gr.Gallery(
                     label="One map a layer; its share of the score at the peak",
                     columns=3, height=230, object_fit="contain", format="jpeg", buttons=[],
+                    min_width=420,
                 )  # fmt: skip
-                distribution = gr.Plot(label="Score against held-out normal images")
+                distribution = gr.Plot(label="Score against held-out normal images", min_width=420)
             regions = gr.Dataframe(
                 headers=["x", "y", "width", "height", "area, %", "peak"],
                 label="Regions above the threshold, in pixels of the picture shown",

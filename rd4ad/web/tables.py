@@ -160,8 +160,9 @@ def run_label(row: "pd.Series[Any]") -> str:
 
 
 def run_title(row: "pd.Series[Any]") -> str:
-    """Return a run's category, what tells it apart, and its data set, for menus of all runs."""
-    return f"{row_name(row['category'])} · {run_label(row)} · {row['dataset']}"
+    """Return a run's category, what tells it apart, and its data set; unique by its id's hash."""
+    short = row["run_id"].rpartition("-")[2]
+    return f"{row_name(row['category'])} · {run_label(row)} · {row['dataset']} · {short}"
 
 
 def pairs_in_words(values: Mapping[str, float], text: Text) -> str:
