@@ -19,6 +19,7 @@ import pandas as pd
 import tifffile
 from numpy.typing import NDArray
 
+from rd4ad import metrics
 from rd4ad.data.folders import Category, DatasetError, Sample, open_category
 from rd4ad.data.images import read_images, read_mask, read_mask_for, read_masks
 from rd4ad.detector import Detector
@@ -203,6 +204,8 @@ def score_maps(
 ) -> list[Figure]:
     """Return the figures of anomaly maps that any program wrote for a category's test images.
 
+    PRO is there under every definition in use, without a limit too.
+
     For test/<type>/<stem>.png the map is <type>/<stem>.tiff (or .tif, .npy), below `maps`,
     `maps`/test or `maps`/<category>/test; a 2-D array of real numbers, higher is more anomalous, of
     its mask's size, or square: then the mask is resized to it. The image score is the map's
@@ -222,7 +225,13 @@ def score_maps(
             on_progress("maps", done, len(opened.test))
     labels = np.array([sample.label for sample in opened.test])
     values = np.array([found.max() for found in read], dtype=np.float64)
-    return figures(read, values, labels, masks if opened.has_masks else None)
+    rows = figures(read, values, labels, masks if opened.has_masks else None)
+    whole = metrics.aupro(masks, read, fpr_limit=1.0) if opened.has_masks else np.nan
+    limited = next(row for row in rows if row["metric"] == "aupro")  # undefined where it is
+    return [
+        *rows,
+        limited | {"metric": "aupro_1.0", "definition": "MVTec, no limit", "value": whole},
+    ]
 
 
 def _read_map(homes: list[Path], sample: Sample) -> Maps:

@@ -265,8 +265,9 @@ def _checked_record(record: Any, folder: str) -> dict[str, Any]:
         raise ValueError(
             f"it is of {record['run_id']!r}: a run folder has its run's id as its name"
         )
-    if not isinstance(record["scoring"], dict):
-        raise ValueError("expected `scoring` to be an object")
+    for key in ("scoring", "config", "versions"):
+        if not isinstance(record[key], dict):
+            raise ValueError(f"expected `{key}` to be an object")
     _require(record["scoring"], ("layers", "fusion", "sigma_px"))
     return record
 

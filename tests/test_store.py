@@ -27,7 +27,8 @@ IDENTITY = {
 
 def parts(value=0.9, **changes):
     scoring = {"layers": "1+2", "fusion": "sum", "sigma_px": 4.0}
-    record = dict.fromkeys(RECORD_KEYS, "") | IDENTITY | {"scoring": scoring} | changes
+    record = dict.fromkeys(RECORD_KEYS, "") | IDENTITY
+    record |= {"scoring": scoring, "config": {}, "versions": {}} | changes
     record["run_id"] = run_id({key: record[key] for key in IDENTITY})
     rows = [
         ("1+2", "sum", 4.0, "image_auroc", "exact", value, np.nan, np.nan, ""),

@@ -61,6 +61,8 @@ class Watched:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("response", self._response)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.sent_bytes = 0  # by the server over its socket: tables, charts, everything but images
+        self.page.on("websocket", lambda socket: socket.on("framereceived", self._frame))
 
     def _console(self, message):
         if message.type == "error" and "404" not in message.text:
@@ -69,6 +71,9 @@ class Watched:
     def _response(self, response):
         if response.status >= 400 and not PROBES.search(response.url):
             self.failed.append(f"{response.status} {response.url}")
+
+    def _frame(self, payload):
+        self.sent_bytes += len(payload)
 
     def open(self, address: str, heading: str):
         self.page.goto(address)
@@ -114,13 +119,14 @@ def test_every_page_opens_cold_by_its_permalink(address, watched, scheme, width)
         one = watched(viewport={"width": width, "height": 900}, color_scheme=scheme)
         page = one.open(address + path, heading)
         assert page.get_by_test_id("stException").count() == 0
+        assert 1000 < one.sent_bytes < 2_000_000
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         background = page.evaluate(
             "getComputedStyle(document.querySelector('.stApp')).backgroundColor"
         )
         assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 20, 23)"}[scheme]
         if width > 1000:
-            assert page.get_by_role("link", name="Leaderboard").is_visible()
+            page.get_by_role("link", name="Leaderboard").wait_for(timeout=LONG_MS)
 
 
 def test_a_permalink_restores_its_view(address, watched):
