@@ -40,10 +40,8 @@ def first_threshold(run: Run, images: pd.DataFrame) -> Start:
     low, high = score_range(images)
     own = run.record.get("threshold")
     if own is not None and low <= own <= high:
-        return Start(
-            round(own, 3),
-            f"Begins at the run's own: {run.record.get('threshold_note', 'its source is not told')}.",
-        )
+        note = run.record.get("threshold_note", "its source is not told")
+        return Start(round(own, 3), f"Begins at the run's own: {note}.")
     best = metrics.best_threshold(images["label"], images["score"])
     value = float(images["score"].median()) if np.isnan(best) else best
     return Start(
