@@ -7,7 +7,7 @@ import resource
 import statistics
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import pandas as pd
@@ -20,6 +20,7 @@ CASES = (
     ("wide_resnet50_2", 256),
 )  # fmt: skip
 ROUNDS = 24
+REST_SECONDS = 0.3  # until the threads of the one before no longer spin, waiting for more work
 
 
 def worker(pipe: Connection, backbone: str, size_px: int) -> None:
@@ -67,6 +68,7 @@ def main() -> None:
     seconds: list[list[float]] = [[] for _ in CASES]
     for _ in range(ROUNDS):
         for pipe, found in zip(pipes, seconds, strict=True):
+            sleep(REST_SECONDS)
             pipe.send(True)
             found.append(pipe.recv())
     index = read_index(BENCH.parent)
