@@ -81,7 +81,7 @@ if split is not None:
         st.markdown(split.explanation)
         by_layer = reading.split_by_layer(run, sigma)
         st.dataframe(
-            studies.styled_split(by_layer, units.text), width="stretch",
+            by_layer.style.format(units.text), width="stretch",
             placeholder="–", alt="Pixel AUROC of both halves of the mask, by layer",
         )  # fmt: skip
 else:

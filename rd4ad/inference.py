@@ -15,10 +15,9 @@ from rd4ad.data.folders import IMAGE_SUFFIXES, DatasetError
 from rd4ad.data.images import read_image
 from rd4ad.detector import Detector, Prediction, replace_file
 from rd4ad.scoring import Maps
-from rd4ad.web.overlay import calibrated_range, common_range, outline, overlay, with_scale
+from rd4ad.web.overlay import calibrated_range, common_range, marked, with_scale
 
 OnCount = Callable[[str, int, int], None]
-OUTLINE = (0, 158, 115)  # Okabe-Ito green: apart from every colour of the heatmap
 
 
 def predict_files(
@@ -128,13 +127,10 @@ def draw(
 
     What lies above the threshold is outlined, where the detector carries one.
     """
-    drawn = overlay(image, anomaly_map, low, high, opacity=opacity)
+    threshold = detector.calibration.threshold if detector.calibration else None
+    drawn = marked(image, anomaly_map, low, high, opacity=opacity, threshold=threshold)
     label = f"score {anomaly_map.max():.2f}"
-    if detector.calibration:
-        threshold = detector.calibration.threshold
-        height, width = image.shape[:2]
-        full = Image.fromarray(anomaly_map).resize((width, height), Image.Resampling.BILINEAR)
-        drawn = outline(drawn, np.asarray(full) > threshold, OUTLINE)
+    if threshold is not None:
         label += f", threshold {threshold:.2f}"
     return with_scale(drawn, low, high, label)
 

@@ -182,11 +182,12 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         method = ReverseDistillation(config.backbone, config.layers, teacher=teacher).to(device)
-    parts = method.trained_parts().train()
+    parts = method.trained_parts().train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(
         parts.parameters(),
         lr=config.learning_rate,
         betas=(0.5, 0.999),  # hq-deng/RD4AD main.py
+        fused=True,
     )
     state, fingerprint = state_path(out), json.dumps(record, sort_keys=True)
     first_epoch, loss = _resume(state, fingerprint, parts, optimizer)
@@ -262,8 +263,9 @@ def teacher_features(
 ) -> list[Tensor]:
     """Return the teacher's features of all images, (N, C, h, w) float32 a layer, finest first.
 
-    Up to `cache_mib` they are in memory; beyond, they are one memory-mapped `file`, and so need no
-    more memory than the pages in use.
+    They lie channels last, as the convolutions of training want them. Up to `cache_mib` they are
+    in memory; beyond, they are one memory-mapped `file`, and so need no more memory than the pages
+    in use.
     """
     report.start("teacher", 0)
     stacks: list[Tensor] = []
@@ -282,10 +284,14 @@ def _room_for(features: list[Tensor], n: int, cache_mib: int, file: Path) -> lis
     shapes = [(n, *layer.shape[1:]) for layer in features]
     sizes = [int(np.prod(shape)) for shape in shapes]
     if sum(sizes) * 4 <= cache_mib * 2**20:
-        return [torch.empty(shape) for shape in shapes]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    flat = torch.from_file(str(file), shared=True, size=sum(sizes))
-    return [part.view(shape) for part, shape in zip(flat.split(sizes), shapes, strict=True)]
+        flat = torch.empty(sum(sizes))
+    else:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        flat = torch.from_file(str(file), shared=True, size=sum(sizes))
+    return [
+        part.view(n, h, w, c).permute(0, 3, 1, 2)
+        for part, (n, c, h, w) in zip(flat.split(sizes), shapes, strict=True)
+    ]
 
 
 def _save_state(

@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 
 from rd4ad.web.judging import Judgement
-from rd4ad.web.overlay import outline, overlay
+from rd4ad.web.overlay import marked
 from rd4ad.web.uploads import png
 
-OUTLINE = (0, 158, 115)
 _KEPT = 48
 
 
@@ -51,12 +49,9 @@ class Kept:
 def drawn(judgement: Judgement, threshold: float, opacity: float) -> NDArray[np.uint8]:
     """Return the picture with its map over it and what lies above the threshold outlined."""
     low, high = judgement.scale()
-    picture = overlay(judgement.picture, judgement.anomaly_map, low, high, opacity=opacity)
-    height, width = picture.shape[:2]
-    resized = Image.fromarray(judgement.anomaly_map).resize(
-        (width, height), Image.Resampling.BILINEAR
+    return marked(
+        judgement.picture, judgement.anomaly_map, low, high, opacity=opacity, threshold=threshold
     )
-    return outline(picture, np.asarray(resized) > threshold, OUTLINE)
 
 
 def answer(judgement: Judgement, threshold: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from rd4ad.scoring import anomaly_maps
 from rd4ad.store import Run
 from rd4ad.web import reading
 from rd4ad.web.lab import own_scoring
-from rd4ad.web.overlay import outline, overlay
+from rd4ad.web.overlay import OUTLINE, outline, overlay
 
 VIEWS = {"overlay": "Map over image", "image": "Image", "map": "Map"}
 MEANING = {
@@ -22,7 +22,6 @@ MEANING = {
     "passed": "Normal, and passed.",
 }
 _MARKS = {"found": "✓", "passed": "✓", "missed": "✗", "false alarm": "✗"}
-_GREEN = (0, 158, 115)
 _PER_ROW = 4
 _MARGIN = 0.02  # of the range of scores, left free at both ends of the slider
 
@@ -95,7 +94,7 @@ def show(run: Run, chosen: pd.DataFrame, threshold: float, view: str, opacity: f
                 picture if view == "image" else overlay(picture, one, low, high, opacity=opacity)
             )
             if masks is not None:
-                drawn = outline(drawn, masks[position], _GREEN)
+                drawn = outline(drawn, masks[position], OUTLINE)
             st.image(drawn, caption=said, width="stretch", output_format="JPEG",
                      alt=f"{row['image']}: {said}")  # fmt: skip
     st.caption(

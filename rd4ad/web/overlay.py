@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from plotly.colors import sample_colorscale, unlabel_rgb
 from scipy.ndimage import binary_erosion
 
+OUTLINE = (0, 158, 115)  # Okabe-Ito green: apart from every colour of the heatmap
 BAR_PX = 26  # height of the strip below the picture that shows the scale
 RANGE_TOP = 3.0  # the scale is so many times as long as from its start to the threshold
 
@@ -77,6 +78,30 @@ def outline(
     drawn = image.copy()
     drawn[edge] = colour
     return drawn
+
+
+def marked(
+    image: NDArray[np.uint8],
+    anomaly_map: NDArray[np.floating],
+    low: float,
+    high: float,
+    *,
+    opacity: float,
+    threshold: float | None,
+) -> NDArray[np.uint8]:
+    """Return the `overlay` of a map with what lies above the threshold outlined, if there is one.
+
+    >>> image, anomaly_map = np.zeros((8, 8, 3), np.uint8), np.eye(4)
+    >>> bool((marked(image, anomaly_map, 0, 1, opacity=0, threshold=0.5) == OUTLINE).any())
+    True
+    """
+    drawn = overlay(image, anomaly_map, low, high, opacity=opacity)
+    if threshold is None:
+        return drawn
+    height, width = image.shape[:2]
+    small = Image.fromarray(anomaly_map.astype(np.float32))
+    full = np.asarray(small.resize((width, height), Image.Resampling.BILINEAR))
+    return outline(drawn, full > threshold, OUTLINE)
 
 
 def with_scale(picture: NDArray[np.uint8], low: float, high: float, label: str) -> Image.Image:

@@ -68,11 +68,6 @@ def styled(table: pd.DataFrame, text: Text) -> Styler:
     return table.rename(columns=names).style.format(dict.fromkeys(figures, text))
 
 
-def styled_split(table: pd.DataFrame, text: Text) -> Styler:
-    """Return figures of the halves of a mask by layers."""
-    return table.style.format(text)
-
-
 def usual_figures(run: Run) -> dict[str, float]:
     """Return a run's figures at its own scoring, fraction by metric."""
     own = run.metrics[run.metrics["is_default"]]
@@ -138,9 +133,6 @@ def styled_grid(table: pd.DataFrame, text: Text) -> Styler:
         if len(starred):
             style = style.format(lambda x: f"{MARK} {text(x)}", subset=([name], starred))
     return style
-
-
-_SETTING = ["method", "backbone", "size_px", "epochs", "layers", "fusion", "smoothing"]
 
 
 def settings(rows: pd.DataFrame) -> list[str]:
