@@ -16,6 +16,7 @@ PACKAGE = REPOSITORY / "rd4ad"
 FLOW = (
     ("rd4ad.data", "rd4ad.metrics"),
     ("rd4ad.scoring",),
+    ("rd4ad.prediction",),
     ("rd4ad.figures",),
     ("rd4ad.config",),
     ("rd4ad.methods",),
