@@ -60,6 +60,17 @@ def evaluate(
 ) -> Run:
     """Measure a detector on a category's test images and store the run in `results`/runs.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> from rd4ad import TrainingConfig, train
+    >>> from rd4ad.data.parts import write_parts
+    >>> config = TrainingConfig(backbone="compact", size_px=64, epochs=1, holdout=0)
+    >>> with TemporaryDirectory() as folder:
+    ...     write_parts(folder, categories=("tile",), n_train=2, n_good=2, n_per_defect=1)
+    ...     detector = train(folder, "tile", config, out=Path(folder) / "tile.safetensors")
+    ...     run = evaluate(detector, folder, "tile", dataset="parts", results=folder)
+    >>> run.metrics[run.metrics.is_default].metric.tolist()[:3]
+    ['image_auroc', 'image_ap', 'image_f1_max']
+
     Args:
         detector: what to measure.
         data: folder of categories in MVTec layout.
@@ -115,6 +126,14 @@ def read_test(
 ) -> tuple[EvaluationSet, NDArray[np.uint8]]:
     """Return the test set, its masks resized as in the release, and its images (N, S, S, 3).
 
+    >>> from tempfile import TemporaryDirectory
+    >>> from rd4ad.data.parts import write_parts
+    >>> with TemporaryDirectory() as folder:
+    ...     write_parts(folder, categories=("tile",), n_train=2, n_good=1, n_per_defect=1)
+    ...     test, images = read_test(open_category(folder, "tile"), size_px=64)
+    >>> test.labels.tolist(), images.shape
+    ([1, 1, 1, 0, 1], (5, 64, 64, 3))
+
     Raises:
         DatasetError: no test images, or unreadable ones (without skip_bad).
     """
@@ -153,7 +172,11 @@ def _threshold_note(detector: Detector) -> str:
 
 
 def surroundings() -> dict[str, Any]:
-    """Return where a run was measured: versions, processor, commit, peak memory."""
+    """Return where a run was measured: versions, processor, commit, peak memory.
+
+    >>> sorted(surroundings())
+    ['commit', 'host_cpu', 'peak_mib', 'versions']
+    """
     packages = ("torch", "torchvision", "numpy", "scipy", "pillow")
     return {
         "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
@@ -164,7 +187,11 @@ def surroundings() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Return the processor's name and number of cores, as far as the system tells."""
+    """Return the processor's name and number of cores, as far as the system tells.
+
+    >>> processor().endswith(" cores")
+    True
+    """
     import os
 
     name = platform.processor() or platform.machine()
@@ -176,7 +203,11 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """Return the commit of the checkout that this package runs from, or an empty string."""
+    """Return the commit of the checkout that this package runs from, or an empty string.
+
+    >>> len(commit()) in (0, 40)
+    True
+    """
     here = Path(__file__).parent
     try:
         done = subprocess.run(
@@ -188,7 +219,13 @@ def commit() -> str:
 
 
 def image_table(test: EvaluationSet, image_scores: NDArray[np.float64]) -> pd.DataFrame:
-    """Return the rows of images.parquet."""
+    """Return the rows of images.parquet.
+
+    >>> sample = Sample("test/bent/000.png", Path("000.png"), "bent", 1, None)
+    >>> test = EvaluationSet([sample], np.array([1]), None, ())
+    >>> list(image_table(test, np.array([0.75])).iloc[0].astype(str))
+    ['test/bent/000.png', 'bent', '1', '0.75']
+    """
     return pd.DataFrame(
         {
             "image": [sample.name for sample in test.samples],
@@ -204,7 +241,20 @@ def score_maps(
 ) -> list[Figure]:
     """Return the figures of anomaly maps that any program wrote for a category's test images.
 
-    PRO is there under every definition in use, without a limit too.
+    PRO is there under every definition in use, without a limit too. Masks taken for maps are
+    faultless:
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rd4ad.data.parts import write_parts
+    >>> with TemporaryDirectory() as folder:
+    ...     write_parts(folder, categories=("tile",), n_train=2, n_good=1, n_per_defect=1)
+    ...     for sample in open_category(folder, "tile").test:
+    ...         (Path(folder) / "maps" / sample.defect_type).mkdir(parents=True)
+    ...         map_file = Path(folder) / "maps" / sample.defect_type / "000.npy"
+    ...         np.save(map_file, read_mask_for(sample).astype(float))
+    ...     rows = score_maps(Path(folder) / "maps", Path(folder), "tile")
+    >>> {row["metric"]: round(row["value"], 6) for row in rows}["aupro"]
+    1.0
 
     For test/<type>/<stem>.png the map is <type>/<stem>.tiff (or .tif, .npy), below `maps`,
     `maps`/test or `maps`/<category>/test; a 2-D array of real numbers, higher is more anomalous, of
