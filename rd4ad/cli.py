@@ -22,6 +22,12 @@ Command = Callable[[argparse.Namespace], int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     main(["results", "index", "--results", folder])
+    indexed 0 runs, 0 figures; 0 broken runs skipped
+    0
+
     Args:
         arguments: the command line without the program's name; `sys.argv`'s by default.
     """
@@ -46,7 +52,11 @@ class UsageError(Exception):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+    """Return the parser of the whole command line.
+
+    >>> build_parser().parse_args(["serve", "--port", "8000"]).port
+    8000
+    """
     parser = argparse.ArgumentParser(prog="rd4ad", description=rd4ad.__doc__.split("\n")[0])
     parser.add_argument("--version", action="version", version=rd4ad.__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -95,7 +105,13 @@ def _add_train(commands: Any) -> None:
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Add one option a field of `TrainingConfig`, described by that class's own docstring."""
+    """Add one option a field of `TrainingConfig`, described by that class's own docstring.
+
+    >>> parser = argparse.ArgumentParser()
+    >>> add_config_options(parser)
+    >>> parser.parse_args(["--layers", "2+3"]).layers
+    (2, 3)
+    """
     described = dict(re.findall(r"^ {8}(\w+): (.+)$", TrainingConfig.__doc__ or "", re.MULTILINE))
     for field in fields(TrainingConfig):
         assert field.default is not MISSING

@@ -24,7 +24,15 @@ class BrokenRun:
 
 
 def scan_runs(results: Path) -> tuple[list[Run], list[BrokenRun]]:
-    """Return the complete runs below `results`/runs and the broken ones, each sorted by name."""
+    """Return the complete runs below `results`/runs and the broken ones, each sorted by name.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     (Path(folder) / "runs" / "rd-nut").mkdir(parents=True)
+    ...     runs, broken = scan_runs(Path(folder))
+    >>> runs, broken[0].path.name, broken[0].reason.rpartition("/")[2]
+    ([], 'rd-nut', 'run.json is missing')
+    """
     runs, broken = [], []
     folder = results / "runs"
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -39,6 +47,12 @@ def scan_runs(results: Path) -> tuple[list[Run], list[BrokenRun]]:
 
 def rebuild_index(results: Path) -> tuple[pd.DataFrame, list[BrokenRun]]:
     """Write `results`/index.parquet from the run folders; return it and the runs left out.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     index, broken = rebuild_index(Path(folder))
+    ...     read_index(Path(folder)).columns.equals(index.columns)
+    True
 
     Every file of every run is read whole, so that damage anywhere in it is found.
     """
@@ -70,7 +84,7 @@ def _rows(run: Run) -> pd.DataFrame:
 
 
 def read_index(results: Path) -> pd.DataFrame:
-    """Return the index of all runs' figures.
+    """Return the index of all runs' figures; `rebuild_index` shows it at work.
 
     Raises:
         FileNotFoundError: there is none yet; the message says which command writes it.

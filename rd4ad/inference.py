@@ -35,6 +35,20 @@ def predict_files(
     `bent/003.tiff` and `bent/003_overlay.png`. All overlays of one call share one scale. Maps have
     the detector's resolution, overlays the image's.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> from rd4ad import TrainingConfig, train
+    >>> from rd4ad.data.parts import write_parts
+    >>> config = TrainingConfig(backbone="compact", size_px=64, epochs=1, holdout=0)
+    >>> with TemporaryDirectory() as folder:
+    ...     root = Path(folder)
+    ...     write_parts(root, categories=("tile",), n_train=2, n_good=1, n_per_defect=1)
+    ...     detector = train(root, "tile", config, out=root / "tile.safetensors")
+    ...     rows = predict_files(detector, [root / "tile" / "test"], root / "out")
+    ...     sorted(file.name for file in (root / "out" / "crack").iterdir())
+    ['000.tiff', '000_overlay.png']
+    >>> [row["name"] for row in rows]
+    ['chip/000', 'crack/000', 'glue/000', 'good/000', 'grey_stroke/000']
+
     Raises:
         DatasetError: no image there, two of one name, or an unreadable one (without skip_bad).
         OSError: `out` cannot be written.
@@ -70,6 +84,13 @@ def predict_files(
 
 def find_images(sources: Sequence[Path]) -> dict[str, Path]:
     """Return the image files by name without suffix, relative to the folder they were found in.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     (Path(folder) / "bent").mkdir()
+    ...     (Path(folder) / "bent" / "003.png").touch()
+    ...     list(find_images([Path(folder)]))
+    ['bent/003']
 
     Raises:
         DatasetError: a source that is not there, holds no image, or two images of one name.

@@ -53,7 +53,12 @@ POSITIONS = 256  # compared with each other in an image
 
 
 class Distillation(nn.Module):
-    """The compact net with one linear head a layer onto the ImageNet net's channels."""
+    """The compact net with one linear head a layer onto the ImageNet net's channels.
+
+    >>> features, predicted = Distillation()(torch.zeros(1, 3, 64, 64))
+    >>> [layer.shape[1] for layer in features], [layer.shape[1] for layer in predicted]
+    ([20, 40, 80], [64, 128, 256])
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +106,13 @@ Targets = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
 
 
 def standardiser(teacher: Teacher, images: NDArray[np.uint8]) -> Targets:
-    """Return a function from images to the teacher's features, raw and of unit variance."""
+    """Return a function from images to the teacher's features, raw and of unit variance.
+
+    >>> images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3)).astype(np.uint8)
+    >>> _, standardised = standardiser(load_teacher("compact")[0], images)(normalise(images))
+    >>> 0.9 < float(standardised[0].std()) < 1.1
+    True
+    """
     with torch.no_grad():
         features = teacher(normalise(images))
     means = [layer.mean((0, 2, 3), keepdim=True) for layer in features]
@@ -117,7 +128,11 @@ def standardiser(teacher: Teacher, images: NDArray[np.uint8]) -> Targets:
 
 
 def drawn(index: int) -> NDArray[np.uint8]:
-    """Return generated image number `index`, (256, 256, 3): every third is a flawless demo part."""
+    """Return generated image number `index`, (256, 256, 3): every third is a flawless demo part.
+
+    >>> drawn(2).shape
+    (256, 256, 3)
+    """
     if index % 3 < 2:
         return dead_leaves(index)
     category = list(PARTS)[index // 3 % len(PARTS)]
@@ -125,7 +140,11 @@ def drawn(index: int) -> NDArray[np.uint8]:
 
 
 def dead_leaves(index: int, size_px: int = 256) -> NDArray[np.uint8]:
-    """Return generated image number `index`, (size_px, size_px, 3): overlapping textured shapes."""
+    """Return generated image number `index`, (size_px, size_px, 3): overlapping textured shapes.
+
+    >>> dead_leaves(0, size_px=64).shape
+    (64, 64, 3)
+    """
     rng = np.random.default_rng([SEED, index])
     y, x = np.mgrid[:size_px, :size_px].astype(np.float32)
     canvas = np.broadcast_to(rng.uniform(0, 255, 3), (size_px, size_px, 3)).copy()
@@ -192,7 +211,11 @@ def crops(
     generated: NDArray[np.uint8],
     photographs: NDArray[np.uint8] | None,
 ) -> NDArray[np.uint8]:
-    """Return `n` crops (n, CROP_PX, CROP_PX, 3), a third of photographs if there are any."""
+    """Return `n` crops (n, CROP_PX, CROP_PX, 3), a third of photographs if there are any.
+
+    >>> crops(np.random.default_rng(0), 2, np.zeros((1, 256, 256, 3), np.uint8), None).shape
+    (2, 128, 128, 3)
+    """
     batch = np.empty((n, CROP_PX, CROP_PX, 3), np.uint8)
     for i in range(n):
         if photographs is not None and rng.random() < 1 / 3:

@@ -51,6 +51,8 @@ _DAMAGED = (  # what damaged JSON, CSV, Parquet and zip files raise; each was se
 class Run:
     """A complete run folder; `record` and `metrics` are in memory, the rest is read on demand.
 
+    `write_run` shows one.
+
     Args:
         path: its folder.
         record: run.json.
@@ -175,6 +177,19 @@ def write_run(
 
     Writing a run that is there already, with the same figures, changes nothing.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> scoring = {"layers": "1", "fusion": "sum", "sigma_px": 4.0}
+    >>> record = dict.fromkeys(RECORD_KEYS, "") | {"run_id": "rd-parts-nut", "scoring": scoring}
+    >>> figure = ("1", "sum", 4.0, "image_auroc", "exact", 0.9, 0.8, 1.0, "")
+    >>> metrics = pd.DataFrame([figure], columns=METRIC_COLUMNS)
+    >>> images = pd.DataFrame([("test/bent/000.png", "bent", 1, 0.7)], columns=IMAGE_COLUMNS)
+    >>> curves = pd.DataFrame([("image_roc", 0.0, 0.0, 0.7)], columns=CURVE_COLUMNS)
+    >>> with TemporaryDirectory() as folder:
+    ...     record |= {"config": {}, "versions": {}}
+    ...     run = write_run(Path(folder), record, metrics, images, curves, {1: np.ones((1, 4, 4))})
+    ...     run.images().score.tolist(), run.distances()[1].shape, run.masks()
+    ([0.7], (1, 4, 4), None)
+
     Args:
         results: folder of results.
         record: run.json, with `RECORD_KEYS`.
@@ -228,6 +243,10 @@ def read_run(path: Path) -> Run:
 
     Tables and distance maps are looked at, not read; `Run.check` reads them.
 
+    >>> read_run(Path("results/runs/none"))
+    Traceback (most recent call last):
+    ValueError: results/runs/none/run.json is missing
+
     Raises:
         ValueError: a file is missing, damaged, or of a newer schema; the message names it.
     """
@@ -248,7 +267,13 @@ def read_run(path: Path) -> Run:
 
 @contextmanager
 def named(path: Path) -> Iterator[Path]:
-    """Turn whatever a damaged file raises into a ValueError that names the file."""
+    """Turn whatever a damaged file raises into a ValueError that names the file.
+
+    >>> with named(Path("run.json")):
+    ...     json.loads("{")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: run.json cannot be read: Expecting property name ...
+    """
     try:
         yield path
     except _DAMAGED as error:

@@ -26,6 +26,12 @@ _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zl
 def image_size(path: str | Path) -> tuple[int, int]:
     """Return (width, height) in pixels after EXIF rotation, from the header alone.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("L", (5, 2)).save(Path(folder) / "a.png")
+    ...     image_size(Path(folder) / "a.png")
+    (5, 2)
+
     Raises:
         FileNotFoundError: no such file.
         DatasetError: not an image, or over `MAX_PIXELS`.
@@ -39,7 +45,21 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 def eight_bit(image: Image.Image, name: str) -> Image.Image:
-    """Return the image turned upright, in mode L or RGB."""
+    """Return the image turned upright, in mode L or RGB.
+
+    >>> eight_bit(Image.new("CMYK", (5, 2)), "a picture").mode
+    'RGB'
+    >>> eight_bit(Image.new("F", (5, 2)), "a picture")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    rd4ad.data.folders.DatasetError: a picture has pixels of Pillow's mode 'F': ...
+
+    Args:
+        image: as Pillow opened or made it.
+        name: what messages call it.
+
+    Raises:
+        DatasetError: truncated, over `MAX_PIXELS`, without pixels, or of 32 bits a channel.
+    """
     _check_size(image, name)
     is_16_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
     if not is_16_bit and image.mode not in _MODES:
@@ -83,7 +103,12 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 @contextmanager
 def opened_bytes(content: bytes) -> Iterator[Image.Image]:
-    """Open a file's content for decoding; messages call it "the file"."""
+    """Open a file's content for decoding; messages call it "the file".
+
+    >>> with opened_bytes(b"P1 2 1 0 1") as image:
+    ...     image.size
+    (2, 1)
+    """
     with _opened(io.BytesIO(content), "the file") as image:
         yield image
 

@@ -87,7 +87,11 @@ class Problem:
     severity: Severity
 
     def to_dict(self) -> dict[str, str]:
-        """Return the fields by name, as JSON can hold them."""
+        """Return the fields by name, as JSON can hold them.
+
+        >>> Problem("nut", "no_masks", "", "no masks", "info").to_dict()["severity"]
+        'info'
+        """
         return asdict(self)
 
 
@@ -111,7 +115,11 @@ def list_categories(data: str | Path) -> list[str]:
 
 
 def is_category(path: Path) -> bool:
-    """Return whether this folder holds a folder `train` or `test`."""
+    """Return whether this folder holds a folder `train` or `test`.
+
+    >>> is_category(Path("nowhere"))
+    False
+    """
     return not path.name.startswith(".") and any((path / s).is_dir() for s in ("train", "test"))
 
 
@@ -161,7 +169,12 @@ def listed(messages: Sequence[str], at_most: int = 5) -> str:
 
 
 def scan_category(path: Path) -> tuple[Category, list[Problem]]:
-    """Return the category in the folder `path` and all that is wrong with its names and folders."""
+    """Return the category in the folder `path` and all that is wrong with its names and folders.
+
+    >>> category, problems = scan_category(Path("nowhere"))
+    >>> category.name, problems[0].kind, problems[0].severity
+    ('nowhere', 'no_train_good', 'error')
+    """
     masks = masks_by_image(path / "ground_truth")
     train = _samples(path, path / "train" / "good", masks)
     test = [
@@ -224,6 +237,13 @@ def masks_by_image(ground_truth: Path) -> dict[str, list[Path]]:
     """Return the masks below `ground_truth` by their image, "<defect type>/<stem>".
 
     `<stem>_mask` and `<stem>` both belong to the image `<stem>`.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     (Path(folder) / "bent").mkdir()
+    ...     (Path(folder) / "bent" / "003_mask.png").touch()
+    ...     list(masks_by_image(Path(folder)))
+    ['bent/003']
     """
     masks: dict[str, list[Path]] = {}
     for folder in folders_in(ground_truth):
@@ -234,7 +254,15 @@ def masks_by_image(ground_truth: Path) -> dict[str, list[Path]]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Return the files in `folder` with a suffix of `IMAGE_SUFFIXES`, sorted; hidden ones not."""
+    """Return the files in `folder` with a suffix of `IMAGE_SUFFIXES`, sorted; hidden ones not.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("b.PNG", "a.jpg", ".c.png", "d.txt"):
+    ...         (Path(folder) / name).touch()
+    ...     [file.name for file in image_files(Path(folder))]
+    ['a.jpg', 'b.PNG']
+    """
     if not folder.is_dir():
         return []
     return sorted(
@@ -247,7 +275,11 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Return the folders in `folder`, sorted; none where it does not exist, hidden ones not."""
+    """Return the folders in `folder`, sorted; none where it does not exist, hidden ones not.
+
+    >>> folders_in(Path("nowhere"))
+    []
+    """
     if not folder.is_dir():
         return []
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))

@@ -76,6 +76,13 @@ def read_mask(path: str | Path, size_px: int | None = None) -> Masks:
     As in the release: grey levels resized bilinearly, then a defect is what exceeds half of 255. A
     very small defect may vanish when it is made smaller.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> levels = np.array([[0, 127, 128, 255]], dtype=np.uint8)
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.fromarray(levels).save(Path(folder) / "mask.png")
+    ...     read_mask(Path(folder) / "mask.png").tolist()
+    [[False, False, True, True]]
+
     Args:
         path: a file of any kind that `read_image` reads; 0 is normal, 255 is defect.
         size_px: gives (size_px, size_px); None keeps the native (H, W).
@@ -99,13 +106,24 @@ def read_mask(path: str | Path, size_px: int | None = None) -> Masks:
 
 
 def read_grey(path: str | Path) -> NDArray[np.uint8]:
-    """Return the picture in `path` as (H, W) uint8 grey levels; raises as `read_image`."""
+    """Return the picture in `path` as (H, W) uint8 grey levels; raises as `read_image`.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (2, 1), "white").save(Path(folder) / "a.png")
+    ...     read_grey(Path(folder) / "a.png").tolist()
+    [[255, 255]]
+    """
     with opened(Path(path)) as image:
         return np.array(eight_bit(image, str(path)).convert("L"))
 
 
 def read_mask_for(sample: Sample, size_px: int | None = None) -> Masks:
     """Return the mask of a sample, all False for a normal one.
+
+    >>> normal = Sample("test/good/000.png", Path("000.png"), "good", 0, None)
+    >>> read_mask_for(normal, size_px=2).tolist()
+    [[False, False], [False, False]]
 
     Args:
         sample: one of a category's; only the header of its image is read.
@@ -129,7 +147,11 @@ def read_mask_for(sample: Sample, size_px: int | None = None) -> Masks:
 def size_difference(
     image: Path, size: tuple[int, int], mask: Path, mask_size: tuple[int, int]
 ) -> str:
-    """Return the message for a mask whose (width, height) is not that of its image."""
+    """Return the message for a mask whose (width, height) is not that of its image.
+
+    >>> size_difference(Path("a.png"), (8, 6), Path("a_mask.png"), (8, 5)).partition(":")[0]
+    'the mask a_mask.png is 8 x 5 pixels, its image a.png is 8 x 6'
+    """
     return (
         f"the mask {mask} is {mask_size[0]} x {mask_size[1]} pixels, its image {image} is "
         f"{size[0]} x {size[1]}: expected one size; redraw or resize the mask"
@@ -187,7 +209,12 @@ def read_masks(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Masks:
-    """Return the samples' masks, (N, size_px, size_px) bool, in order; see `read_mask_for`."""
+    """Return the samples' masks, (N, size_px, size_px) bool, in order; see `read_mask_for`.
+
+    >>> normal = Sample("test/good/000.png", Path("000.png"), "good", 0, None)
+    >>> read_masks([normal, normal], 4).shape
+    (2, 4, 4)
+    """
     masks = in_threads(
         lambda sample: read_mask_for(sample, size_px), samples, workers=workers, progress=progress
     )

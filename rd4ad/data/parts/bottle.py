@@ -29,7 +29,12 @@ LIP_MIDDLE = (LIP_PX + BORE_PX) / 2
 
 
 def draw(part: Generator, flaw: Generator, kind: str | None) -> Scene:
-    """Return a bottle's mouth, with a defect of type `kind` or none."""
+    """Return a bottle's mouth, with a defect of type `kind` or none.
+
+    >>> scene = draw(np.random.default_rng(0), np.random.default_rng(1), "broken_small")
+    >>> scene.light.shape, bool(scene.defect.any())
+    ((512, 512, 3), True)
+    """
     centre = (CENTRE_PX + part.normal(0, 1.2), CENTRE_PX + part.normal(0, 1.2))
     light = _glass(part, centre)
     if kind is None:

@@ -20,6 +20,11 @@ def photograph(
     """Return the picture (S, S, 3) uint8 and the mask (S, S) bool of a scene.
 
     Exposure, white balance, fall-off of the light, blur and sensor noise are drawn from `rng`.
+
+    >>> scene = Scene(np.ones((512, 512, 3), np.float32), np.ones((512, 512), np.float32))
+    >>> picture, mask = photograph(scene, np.random.default_rng(0), size_px=64)
+    >>> picture.shape, picture.dtype.name, bool(mask.all())
+    ((64, 64, 3), 'uint8', True)
     """
     light = np.stack([_reduce(scene.light[..., c], size_px) for c in range(3)], axis=-1)
     light *= _illumination(rng, size_px)

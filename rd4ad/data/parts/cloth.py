@@ -54,7 +54,12 @@ class Weave:
 
 
 def draw(part: Generator, flaw: Generator, kind: str | None) -> Scene:
-    """Return a piece of cloth, with a defect of type `kind` or none."""
+    """Return a piece of cloth, with a defect of type `kind` or none.
+
+    >>> scene = draw(np.random.default_rng(0), np.random.default_rng(1), "hole")
+    >>> scene.light.shape, bool(scene.defect.any())
+    ((512, 512, 3), True)
+    """
     weave = Weave(part)
     defect = empty()
     if kind == "hole":

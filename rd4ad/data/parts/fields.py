@@ -69,18 +69,32 @@ def colour(code: str) -> Field:
 
 @cache
 def coordinates() -> tuple[Field, Field]:
-    """Return open grids y (512, 1) and x (1, 512) in px."""
+    """Return open grids y (512, 1) and x (1, 512) in px.
+
+    >>> y, x = coordinates()
+    >>> x[0, :3].tolist(), float(y[-1, 0])
+    ([0.25, 0.75, 1.25], 255.75)
+    """
     axis = ((np.arange(GRID) + 0.5) * STEP_PX).astype(np.float32)
     return axis[:, None], axis[None, :]
 
 
 def empty() -> Field:
-    """Return a field of zeros: no defect anywhere."""
+    """Return a field of zeros: no defect anywhere.
+
+    >>> empty().shape, bool(empty().any())
+    ((512, 512), False)
+    """
     return np.zeros((GRID, GRID), np.float32)
 
 
 def turned(angle: float, centre: Point = (CENTRE_PX, CENTRE_PX)) -> tuple[Field, Field]:
-    """Return coordinates (u, v) about `centre`, turned by `angle` radians (clockwise on screen)."""
+    """Return coordinates (u, v) about `centre`, turned by `angle` radians (clockwise on screen).
+
+    >>> u, v = turned(0.0, centre=(0.25, 0.25))
+    >>> u[0, :3].tolist(), v[:3, 0].tolist()
+    ([0.0, 0.5, 1.0], [0.0, 0.5, 1.0])
+    """
     y, x = coordinates()
     c, s = math.cos(angle), math.sin(angle)
     dx, dy = x - centre[0], y - centre[1]
@@ -94,6 +108,10 @@ def noise(
     gain: float = 0.5,
 ) -> Field:
     """Return smooth noise of about zero mean and unit deviation.
+
+    >>> field = noise(np.random.default_rng(0), scale_px=8)
+    >>> abs(float(field.mean())) < 0.1, 0.9 < float(field.std()) < 1.1
+    (True, True)
 
     Args:
         rng: source of randomness.
@@ -121,23 +139,39 @@ def _layer(rng: Generator, down: float, across: float) -> Field:
 
 
 def grain(rng: Generator) -> Field:
-    """Return noise without any correlation, unit deviation."""
+    """Return noise without any correlation, unit deviation.
+
+    >>> round(float(grain(np.random.default_rng(0)).std()), 2)
+    1.0
+    """
     return rng.standard_normal((GRID, GRID), np.float32)
 
 
 def ramp(low: float, high: float, values: Field) -> Field:
-    """Return a smooth step: 0 up to `low`, 1 from `high` on (low > high: the other way round)."""
+    """Return a smooth step: 0 up to `low`, 1 from `high` on (low > high: the other way round).
+
+    >>> ramp(0, 4, np.array([-1, 0, 2, 4, 5])).tolist()
+    [0.0, 0.0, 0.5, 1.0, 1.0]
+    """
     t = np.clip((values - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def inside(signed: Field, soft_px: float = 0.7) -> Field:
-    """Return 1 where a signed distance is negative, 0 outside, with an edge of `soft_px`."""
+    """Return 1 where a signed distance is negative, 0 outside, with an edge of `soft_px`.
+
+    >>> inside(np.array([-1.0, 0.0, 1.0])).tolist()
+    [1.0, 0.5, 0.0]
+    """
     return np.clip(0.5 - signed / soft_px, 0, 1)
 
 
 def box(u: Field, v: Field, half: tuple[float, float], corner_px: float = 0.0) -> Field:
-    """Return the signed distance to a box of half sizes `half`, its corners rounded."""
+    """Return the signed distance to a box of half sizes `half`, its corners rounded.
+
+    >>> box(np.array([0.0, 5.0, 8.0]), np.zeros(3), half=(5, 9)).tolist()
+    [-5.0, 0.0, 3.0]
+    """
     a = np.abs(u) - (half[0] - corner_px)
     b = np.abs(v) - (half[1] - corner_px)
     outer = np.hypot(np.maximum(a, 0), np.maximum(b, 0))
@@ -153,6 +187,10 @@ def blob(
     angle: float | None = None,
 ) -> Field:
     """Return about the signed distance to an irregular round shape.
+
+    >>> distance = blob(np.random.default_rng(0), centre=(128, 128), radius_px=20)
+    >>> bool(distance[256, 256] < 0), bool(distance[0, 0] > 0)
+    (True, True)
 
     Args:
         rng: source of randomness.
@@ -173,7 +211,11 @@ def blob(
 
 
 def curve(points: Sequence[Point], n: int = 24) -> list[Point]:
-    """Return `n` points on a smooth curve through `points` (Catmull-Rom)."""
+    """Return `n` points on a smooth curve through `points` (Catmull-Rom).
+
+    >>> np.round(curve([(0, 0), (4, 4), (8, 0)], n=3), 6).tolist()
+    [[0.0, 0.0], [4.0, 4.0], [8.0, 0.0]]
+    """
     p = np.array(points, float)
     p = np.vstack([2 * p[0] - p[1], p, 2 * p[-1] - p[-2]])
     t = np.linspace(0, len(points) - 1 - 1e-9, n)
@@ -184,7 +226,11 @@ def curve(points: Sequence[Point], n: int = 24) -> list[Point]:
 
 
 def wander(rng: Generator, start: Point, angle: float, length: float, bend: float) -> list[Point]:
-    """Return a polyline of 5 px steps from `start` that turns by about `bend` radians a step."""
+    """Return a polyline of 5 px steps from `start` that turns by about `bend` radians a step.
+
+    >>> wander(np.random.default_rng(0), start=(0, 0), angle=0, length=10, bend=0)
+    [(0, 0), (5.0, 0.0), (10.0, 0.0)]
+    """
     points = [start]
     for _ in range(max(2, round(length / 5))):
         angle += rng.normal(0, bend)
@@ -194,7 +240,12 @@ def wander(rng: Generator, start: Point, angle: float, length: float, bend: floa
 
 
 def stroke(points: Sequence[Point], reach_px: float = 8.0) -> Stroke:
-    """Return each point's place relative to the polyline `points`."""
+    """Return each point's place relative to the polyline `points`.
+
+    >>> line = stroke([(0.25, 10.25), (100.25, 10.25)])
+    >>> line.length, float(line.distance[24, 40]), float(line.along[24, 40])
+    (100.0, 2.0, 20.0)
+    """
     y, x = coordinates()
     distance, along = np.full((GRID, GRID), FAR_PX, np.float32), empty()
     side = np.ones((GRID, GRID), np.float32)
@@ -220,14 +271,22 @@ def _span(a: float, b: float, reach_px: float) -> slice:
 
 
 def shade(height: Field, light: tuple[float, float, float] = LIGHT) -> Field:
-    """Return the diffuse light on a relief of `height` px: 1 where it is flat."""
+    """Return the diffuse light on a relief of `height` px: 1 where it is flat.
+
+    >>> float(shade(empty()).min())
+    1.0
+    """
     down, across = np.gradient(height, STEP_PX)
     facing = light[2] - across * light[0] - down * light[1]
     return np.maximum(facing, 0) / np.sqrt(1 + across**2 + down**2) / light[2]
 
 
 def gloss(height: Field, sharpness: float, light: tuple[float, float, float] = LIGHT) -> Field:
-    """Return the mirror light of a lamp on a relief of `height` px, 0 to 1."""
+    """Return the mirror light of a lamp on a relief of `height` px, 0 to 1.
+
+    >>> bool(gloss(empty(), sharpness=2).max() > gloss(empty(), sharpness=20).max())
+    True
+    """
     norm = math.sqrt(light[0] ** 2 + light[1] ** 2 + (light[2] + 1) ** 2)
     hx, hy, hz = light[0] / norm, light[1] / norm, (light[2] + 1) / norm
     down, across = np.gradient(height, STEP_PX)
@@ -236,7 +295,11 @@ def gloss(height: Field, sharpness: float, light: tuple[float, float, float] = L
 
 
 def moved(field: Field, x_px: float, y_px: float) -> Field:
-    """Return `field` shifted right and down by whole half px, zero where nothing came from."""
+    """Return `field` shifted right and down by whole half px, zero where nothing came from.
+
+    >>> moved(empty() + 1, x_px=1, y_px=0)[0, :4].tolist()
+    [0.0, 0.0, 1.0, 1.0]
+    """
     dx, dy = round(x_px / STEP_PX), round(y_px / STEP_PX)
     rows, columns = slice(max(dy, 0), GRID + min(dy, 0)), slice(max(dx, 0), GRID + min(dx, 0))
     source = (slice(max(-dy, 0), GRID - max(dy, 0)), slice(max(-dx, 0), GRID - max(dx, 0)))
@@ -246,5 +309,9 @@ def moved(field: Field, x_px: float, y_px: float) -> Field:
 
 
 def over(base: Field, paint: Field, alpha: Field) -> Field:
-    """Return `paint` laid over `base` (512, 512, 3) with opacity `alpha` (512, 512)."""
+    """Return `paint` laid over `base` (512, 512, 3) with opacity `alpha` (512, 512).
+
+    >>> over(np.zeros((1, 1, 3)), colour("#ffffff"), np.full((1, 1), 0.25)).tolist()
+    [[[0.25, 0.25, 0.25]]]
+    """
     return base + (paint - base) * alpha[..., None]

@@ -31,7 +31,12 @@ FLAT_PX, BORE_PX, CHAMFER_PX = 84.0, 44.0, 13.0  # centre to flat, radius of bor
 
 
 def draw(part: Generator, flaw: Generator, kind: str | None) -> Scene:
-    """Return a nut, with a defect of type `kind` or none."""
+    """Return a nut, with a defect of type `kind` or none.
+
+    >>> scene = draw(np.random.default_rng(0), np.random.default_rng(1), "chipped")
+    >>> scene.light.shape, bool(scene.defect.any())
+    ((512, 512, 3), True)
+    """
     centre = (CENTRE_PX + part.normal(0, 1.5), CENTRE_PX + part.normal(0, 1.5))
     angle = part.normal(0.1, 0.03)
     hexagon, r, theta = _geometry(centre, angle)

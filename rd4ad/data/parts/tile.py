@@ -27,7 +27,12 @@ DEFECTS = ("crack", "chip", "glue", "grey_stroke")
 
 
 def draw(part: Generator, flaw: Generator, kind: str | None) -> Scene:
-    """Return a piece of tile, with a defect of type `kind` or none."""
+    """Return a piece of tile, with a defect of type `kind` or none.
+
+    >>> scene = draw(np.random.default_rng(0), np.random.default_rng(1), "crack")
+    >>> scene.light.shape, bool(scene.defect.any())
+    ((512, 512, 3), True)
+    """
     light, height = _stone(part)
     if kind is None:
         return Scene(light, empty())

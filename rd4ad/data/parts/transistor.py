@@ -42,7 +42,12 @@ PITCH = 24.0
 
 
 def draw(part: Generator, flaw: Generator, kind: str | None) -> Scene:
-    """Return a board with its transistor, with a defect of type `kind` or none."""
+    """Return a board with its transistor, with a defect of type `kind` or none.
+
+    >>> scene = draw(np.random.default_rng(0), np.random.default_rng(1), "bent_lead")
+    >>> scene.light.shape, bool(scene.defect.any())
+    ((512, 512, 3), True)
+    """
     shift, angle = part.normal(0, 1.0, 2), part.normal(0, 0.012)
     home = (HOME[0] + shift[0], HOME[1] + shift[1])
     board = _board(part, home, angle)

@@ -26,7 +26,12 @@ RING_PX = 13.0
 
 
 def draw(part: Generator, flaw: Generator, kind: str | None) -> Scene:
-    """Return a piece of board, with a defect of type `kind` or none."""
+    """Return a piece of board, with a defect of type `kind` or none.
+
+    >>> scene = draw(np.random.default_rng(0), np.random.default_rng(1), "scratch")
+    >>> scene.light.shape, bool(scene.defect.any())
+    ((512, 512, 3), True)
+    """
     light = _board(part)
     if kind is None:
         return Scene(light, empty())
