@@ -6,10 +6,13 @@
                           curves.parquet    ROC, PR and PRO points (see `CURVE_COLUMNS`)
                           distances.npz     distance maps "layer1".. (N, h, w) as 16-bit codes,
                                             and "masks" where their licence lets them be kept
+                          statistics.npz    histograms of each image's pixels, from which pixel
+                                            figures of resamples follow; where there were masks
     results/index.parquet                   all metrics of all runs, beside what identifies the run
 
-A run is written beside and renamed, so it is whole or not there, and it never changes afterwards. A
-run folder that was damaged by hand is reported with its reason and skipped.
+A run is written beside and renamed, so it is whole or not there, and its figures never change
+afterwards; a run of a time before confidence intervals gains them when it is measured again. A run
+folder that was damaged by hand is reported with its reason and skipped.
 """
 
 import hashlib
@@ -20,7 +23,7 @@ import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -29,6 +32,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pyarrow import ArrowException, parquet
+
+from rd4ad.metrics import PixelStatistics
 
 SCHEMA = 1
 METRIC_COLUMNS = (
@@ -87,6 +92,15 @@ class Run:
         """Return the masks (N, S, S), True where defective; None where the run keeps none."""
         return self._arrays("masks").get("masks")
 
+    def statistics(self) -> PixelStatistics | None:
+        """Return the histograms of its images' pixels; None where the run keeps none."""
+        path = self.path / "statistics.npz"
+        if not path.exists():
+            return None
+        with named(path), path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = {field.name: arrays[field.name] for field in fields(PixelStatistics)}
+            return PixelStatistics(**found)
+
     def check(self) -> None:
         """Read every file whole.
 
@@ -103,6 +117,12 @@ class Run:
                     f"{self.path / 'distances.npz'}: {name} has the shape {stack.shape}; "
                     f"expected three axes, the first of the {n_images} images in images.parquet"
                 )
+        statistics = self.statistics()
+        if statistics is not None and statistics.n_images != n_images:
+            raise ValueError(
+                f"{self.path / 'statistics.npz'}: expected histograms of the {n_images} images in "
+                f"images.parquet, found {statistics.n_images}"
+            )
 
     def _table(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
         with named(self.path / name) as path:
@@ -172,10 +192,12 @@ def write_run(
     curves: pd.DataFrame,
     distances: Mapping[int, NDArray[np.floating]],
     masks: NDArray[np.bool_] | None = None,
+    statistics: PixelStatistics | None = None,
 ) -> Run:
     """Write a run folder below `results`/runs and return the run as read back.
 
-    Writing a run that is there already, with the same figures, changes nothing.
+    Writing a run that is there already, with the same figures, changes nothing; but where it has no
+    confidence intervals and these figures have, it gains them and `statistics`.
 
     >>> from tempfile import TemporaryDirectory
     >>> scoring = {"layers": "1", "fusion": "sum", "sigma_px": 4.0}
@@ -198,6 +220,7 @@ def write_run(
         curves: points of curves, with `CURVE_COLUMNS`.
         distances: distance maps (N, h, w) by layer.
         masks: (N, S, S), True where defective; only where their licence lets them be kept.
+        statistics: histograms of the images' pixels, which are figures and no content.
 
     Raises:
         ValueError: columns or keys are missing, or the run is there with other figures.
@@ -208,7 +231,7 @@ def write_run(
         raise ValueError(f"{record['run_id']!r} is no run id: expected letters, digits, _ . -")
     target = results / "runs" / str(record["run_id"])
     if target.exists():
-        return _same_run(target, with_columns(metrics, METRIC_COLUMNS))
+        return _same_run(target, with_columns(metrics, METRIC_COLUMNS), statistics)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)  # of a process of the same number that was killed
     beside.mkdir(parents=True)
@@ -222,20 +245,46 @@ def write_run(
         for layer, stack in distances.items():
             arrays[f"layer{layer}"], arrays[f"scale{layer}"] = encode(stack)
         np.savez_compressed(beside / "distances.npz", **arrays)
+        if statistics is not None:
+            _write_statistics(beside, statistics)
         beside.replace(target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return read_run(target)
 
 
-def _same_run(target: Path, metrics: pd.DataFrame) -> Run:
+def _write_statistics(folder: Path, statistics: PixelStatistics) -> None:
+    with _replacing(folder / "statistics.npz") as beside:
+        np.savez_compressed(beside, **asdict(statistics))
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """Yield a file to write beside `target`, which replaces it once it is whole."""
+    beside = target.with_name(f".{os.getpid()}.{target.name}")
+    try:
+        yield beside
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _same_run(target: Path, metrics: pd.DataFrame, statistics: PixelStatistics | None) -> Run:
     run = read_run(target)
     there, new = run.metrics["value"].to_numpy(), metrics["value"].to_numpy()
     if there.shape != new.shape or not np.allclose(there, new, atol=1e-6, equal_nan=True):
         raise ValueError(
             f"{target} is there with other figures: a run never changes; move it away if it should"
         )
-    return run
+    intervals = ["ci_low", "ci_high"]
+    if run.metrics[intervals].notna().any(axis=None) or metrics[intervals].isna().all(axis=None):
+        return run
+    if statistics is not None:
+        _write_statistics(target, statistics)
+    both = run.metrics[list(METRIC_COLUMNS)].assign(**{k: metrics[k].to_numpy() for k in intervals})
+    with _replacing(target / "metrics.csv") as beside:  # last: now the run has its intervals
+        both.to_csv(beside, index=False)
+    return read_run(target)
 
 
 def read_run(path: Path) -> Run:
@@ -262,6 +311,9 @@ def read_run(path: Path) -> Run:
             _require(parquet.read_schema(path / name).names, columns)
     with named(path / "distances.npz"), ZipFile(path / "distances.npz") as archive:
         archive.namelist()
+    if (path / "statistics.npz").exists():
+        with named(path / "statistics.npz"), ZipFile(path / "statistics.npz") as archive:
+            archive.namelist()
     return Run(path, record, metrics.assign(is_default=_is_default(metrics, record["scoring"])))
 
 

@@ -2,6 +2,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 
 from rd4ad import store
 from rd4ad.index import read_index, rebuild_index, scan_runs
+from rd4ad.metrics import pixel_statistics
 from rd4ad.store import (
     RECORD_KEYS,
     SCHEMA,
@@ -56,6 +58,70 @@ def test_a_run_is_read_back_as_it_was_written(tmp_path):
     pd.testing.assert_frame_equal(run.curves(), curves)
     for layer, stack in run.distances().items():
         np.testing.assert_allclose(stack, distances[layer], atol=1e-5)
+
+
+def histograms(n_images=2):
+    rng = np.random.default_rng(0)
+    masks = rng.random((n_images, 8, 8)) < 0.3
+    return pixel_statistics(masks, rng.random(masks.shape))
+
+
+def same_statistics(one, other):
+    return all(
+        np.array_equal(getattr(one, field.name), getattr(other, field.name), equal_nan=True)
+        for field in fields(one)
+    )
+
+
+def test_statistics_are_read_back_as_they_were_written(tmp_path):
+    run = write_run(tmp_path, *parts(), statistics=histograms())
+    assert same_statistics(run.statistics(), histograms())
+    run.check()
+    assert write_run(tmp_path, *parts(seed=1)).statistics() is None
+
+
+def with_interval(found):
+    record, metrics, *rest = found
+    bounds = {"ci_low": [0.8, np.nan, np.nan], "ci_high": [0.95, np.nan, np.nan]}
+    return record, metrics.assign(**bounds), *rest
+
+
+def test_a_run_without_intervals_gains_them_once_and_keeps_its_figures(tmp_path):
+    old = write_run(tmp_path, *parts(value=1 / 3))
+    untouched = {p.name: p.stat().st_mtime_ns for p in old.path.iterdir()}
+    run = write_run(tmp_path, *with_interval(parts(value=1 / 3 + 1e-9)), statistics=histograms())
+    assert run.metrics["value"].iloc[0] == 1 / 3
+    assert run.metrics.loc[0, ["ci_low", "ci_high"]].tolist() == [0.8, 0.95]
+    assert same_statistics(run.statistics(), histograms())
+    files = {p.name: p.stat().st_mtime_ns for p in run.path.iterdir()}
+    assert set(files) == {*untouched, "statistics.npz"}
+    changed = {name for name in untouched if files[name] != untouched[name]}
+    assert changed == {"metrics.csv"}
+    write_run(tmp_path, *with_interval(parts(value=1 / 3)), statistics=histograms())
+    assert {p.name: p.stat().st_mtime_ns for p in run.path.iterdir()} == files
+
+
+def test_a_full_disk_leaves_a_run_without_intervals_as_it_was(tmp_path, monkeypatch):
+    old = write_run(tmp_path, *parts())
+
+    def fill_the_disk(file, **_arrays):
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", fill_the_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_run(tmp_path, *with_interval(parts()), statistics=histograms())
+    assert {p.name for p in old.path.iterdir()} == set(store._FILES)
+
+
+def test_statistics_of_other_images_or_other_shapes_are_reported(tmp_path):
+    run = write_run(tmp_path, *parts(), statistics=histograms(n_images=3))
+    with pytest.raises(ValueError, match=r"statistics\.npz: .* of the 2 images .* found 3"):
+        run.check()
+    arrays = {field.name: np.zeros(1) for field in fields(histograms())}
+    np.savez(run.path / "statistics.npz", **arrays)
+    with pytest.raises(ValueError, match=r"statistics\.npz cannot be read: expected arrays"):
+        run.check()
 
 
 def test_rounding_distances_twice_is_rounding_them_once():
@@ -185,9 +251,9 @@ def test_a_pickle_in_the_distances_is_not_opened(tmp_path):
     assert "pickle" in broken[0].reason
 
 
-@pytest.mark.parametrize("name", store._FILES)
+@pytest.mark.parametrize("name", [*store._FILES, "statistics.npz"])
 def test_random_damage_anywhere_never_raises_anything_but_a_message_with_the_file(tmp_path, name):
-    run = write_run(tmp_path, *parts())
+    run = write_run(tmp_path, *parts(), statistics=histograms())
     whole = (run.path / name).read_bytes()
     rng = np.random.default_rng(0)
     for _ in range(150):

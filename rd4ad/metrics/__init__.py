@@ -26,23 +26,28 @@ from rd4ad.metrics.regions import (
     pixel_ranking,
     pro_curve,
 )
+from rd4ad.metrics.significance import PixelStatistics, bootstrap, interval, pixel_statistics
 
 __all__ = [
     "Curve",
+    "PixelStatistics",
     "Ranking",
     "area_up_to",
     "aupro",
     "aupro_per_image",
     "best_threshold",
+    "bootstrap",
     "f1_max",
     "image_ap",
     "image_auroc",
     "image_figures",
     "image_ranking",
+    "interval",
     "pixel_ap",
     "pixel_auroc",
     "pixel_figures",
     "pixel_ranking",
+    "pixel_statistics",
     "precision_curve",
     "pro_curve",
     "rate_curve",
