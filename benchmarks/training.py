@@ -17,7 +17,7 @@ def main() -> None:
     for backbone, size_px in CASES:
         torch.manual_seed(0)
         method = ReverseDistillation(backbone).train()
-        parts = method.trained_parts().parameters()
+        parts = method.fitted_parts().parameters()
         optimizer = torch.optim.Adam(parts, lr=0.005, betas=(0.5, 0.999))
         images = torch.randn(BATCH, 3, size_px, size_px)
         with torch.no_grad():

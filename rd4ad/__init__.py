@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Detector": "rd4ad.detector",
-    "Prediction": "rd4ad.detector",
+    "Prediction": "rd4ad.prediction",
     "ReverseDistillation": "rd4ad.methods.reverse_distillation",
     "Scoring": "rd4ad.scoring",
     "TrainingConfig": "rd4ad.config",

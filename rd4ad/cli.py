@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import rd4ad
 from rd4ad.config import TrainingConfig
@@ -113,13 +113,16 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     (2, 3)
     """
     described = dict(re.findall(r"^ {8}(\w+): (.+)$", TrainingConfig.__doc__ or "", re.MULTILINE))
+    kinds = get_type_hints(TrainingConfig)
     for field in fields(TrainingConfig):
         assert field.default is not MISSING
+        own = " (default: the method's own)" if field.default is None else ""
+        kind = next(kind for kind in (*get_args(kinds[field.name]), kinds[field.name]) if kind)
         parser.add_argument(
             "--" + field.name.replace("_", "-"),
-            type=_layers if field.name == "layers" else type(field.default),
-            default=field.default,
-            help=described[field.name].replace("%", "%%"),
+            type=_layers if field.name == "layers" else kind,
+            default=field.default if field.default is not None else argparse.SUPPRESS,
+            help=described[field.name].replace("%", "%%") + own,
         )
 
 
@@ -134,8 +137,8 @@ def _train(options: argparse.Namespace) -> int:
     from rd4ad.training import train
 
     try:
-        values = {field.name: getattr(options, field.name) for field in fields(TrainingConfig)}
-        config = TrainingConfig(**values)
+        names = [field.name for field in fields(TrainingConfig)]
+        config = TrainingConfig(**{n: getattr(options, n) for n in names if hasattr(options, n)})
     except ValueError as error:
         raise UsageError(str(error)) from error
     with _Bars() as bars:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from rd4ad.catalogue import Entry, entry_of
 from rd4ad.scoring import Scoring, checked_layers
 
-BACKBONE_NAMES = ("resnet18", "resnet34", "resnet50", "wide_resnet50_2", "compact")
 LOSS_NAMES = ("flattened", "per_position")
 
 
@@ -12,54 +12,88 @@ LOSS_NAMES = ("flattened", "per_position")
 class TrainingConfig:
     """All that determines a training, beside the images and the teacher's weights.
 
+    >>> config = TrainingConfig()
+    >>> config.backbone, config.layers, config.epochs, config.learning_rate
+    ('resnet18', (1, 2, 3), 200, 0.005)
+
+    What is None becomes the method's own default, which follows its paper or released code.
+
     Args:
+        method: a name in the catalogue, e.g. reverse_distillation, padim
         backbone: resnet18, resnet34, resnet50, wide_resnet50_2 (ImageNet) or compact (bundled)
-        layers: teacher layers used in training, a choice of 1, 2, 3
+        layers: layers used in training, a choice of 1, 2, 3
         size_px: side in pixels to which images are resized, a multiple of 32
-        epochs: passes over the normal images
+        epochs: passes over the normal images; 0 for methods fitted in one pass
         batch_size: images a step
-        learning_rate: Adam's step size
-        loss: flattened (released code) or per_position (the paper's text)
+        learning_rate: the optimiser's step size
+        loss: of reverse distillation: flattened (released code) or per_position (the paper's text)
         seed: of initial weights, order and held-out choice
         holdout: share of normal images kept out of training to calibrate the threshold, in [0, 0.5]
         quantile: share of held-out normal scores under the threshold, in [0.5, 1]
-        sigma_px: Gaussian smoothing of the anomaly map in pixels (released: 4 at every size)
+        sigma_px: Gaussian smoothing of the anomaly map in pixels (RD4AD: 4 at every size)
 
     Raises:
         ValueError: a value outside its range.
     """
 
-    backbone: str = "resnet18"
-    layers: tuple[int, ...] = (1, 2, 3)
+    method: str = "reverse_distillation"
+    backbone: str | None = None
+    layers: tuple[int, ...] | None = None
     size_px: int = 256
-    epochs: int = 200  # hq-deng/RD4AD main.py
-    batch_size: int = 16  # hq-deng/RD4AD main.py
-    learning_rate: float = 0.005  # hq-deng/RD4AD main.py
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
     loss: str = "flattened"
     seed: int = 0
     holdout: float = 0.1
     quantile: float = 0.99
-    sigma_px: float = 4.0
+    sigma_px: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", checked_layers(tuple(self.layers)))
+        entry = entry_of(self.method)
+        defaults = {"backbone": entry.backbones[0]} | {
+            name: getattr(entry, name)
+            for name in ("layers", "epochs", "batch_size", "learning_rate", "sigma_px")
+        }
+        for name, default in defaults.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)
+        object.__setattr__(self, "layers", checked_layers(tuple(self.layers or ())))
         checked_size(self.size_px)
-        Scoring(layers=self.layers, sigma_px=self.sigma_px)
-        for name, choices in (("backbone", BACKBONE_NAMES), ("loss", LOSS_NAMES)):
+        self.scoring()
+        for name, choices in (("backbone", entry.backbones), ("loss", LOSS_NAMES)):
             if getattr(self, name) not in choices:
                 raise ValueError(
                     f"{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}"
                 )
-        for name, low, high in (
-            ("epochs", 1, 100_000),
-            ("batch_size", 2, 1024),
-            ("learning_rate", 1e-7, 1.0),
-            ("seed", 0, 2**31 - 1),
-            ("holdout", 0.0, 0.5),
-            ("quantile", 0.5, 1.0),
-        ):
+        for name, (low, high) in self._ranges(entry).items():
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must lie in [{low}, {high}]; got {getattr(self, name)}")
+
+    def scoring(self) -> Scoring:
+        """Return how the trained detector scores: as the method's paper does.
+
+        >>> TrainingConfig(layers=(2, 3)).scoring().layers
+        (2, 3)
+        """
+        entry = entry_of(self.method)
+        layers = tuple(self.layers or ())
+        return Scoring(
+            layers=layers[:1] if entry.has_one_map else layers,
+            sigma_px=entry.sigma_px if self.sigma_px is None else self.sigma_px,
+            score=entry.score,
+        )
+
+    @staticmethod
+    def _ranges(entry: Entry) -> dict[str, tuple[float, float]]:
+        ranges: dict[str, tuple[float, float]] = {
+            "epochs": (1, 100_000) if entry.epochs else (0, 0),  # fitted in one pass
+            "batch_size": (2, 1024),
+            "seed": (0, 2**31 - 1),
+            "holdout": (0.0, 0.5),
+            "quantile": (0.5, 1.0),
+        }
+        return ranges | ({"learning_rate": (1e-7, 1.0)} if entry.epochs else {})
 
 
 def checked_size(size_px: int) -> int:

@@ -9,7 +9,7 @@ compared by hash.
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,54 +24,21 @@ from torch import Tensor
 from rd4ad.config import checked_size
 from rd4ad.data.images import Picture, read_image, resize_image
 from rd4ad.methods import backbones
+from rd4ad.methods.method import Method, method_class, teacher_of
 from rd4ad.methods.reverse_distillation import ReverseDistillation
-from rd4ad.scoring import Maps, Scoring, anomaly_maps, scores
+from rd4ad.prediction import Calibration, Prediction
+from rd4ad.scoring import IMAGE, Maps, Scoring, anomaly_maps, scores
 
-SCHEMA = 1
+SCHEMA = 2  # 1 knew reverse distillation alone
 _MEAN = (0.485, 0.456, 0.406)  # ImageNet's, as torchvision normalises
 _STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """What normal images that were held out of training scored.
-
-    Args:
-        scores: their scores, ascending.
-        quantile: the share of normal images meant to stay under the threshold.
-    """
-
-    scores: tuple[float, ...]
-    quantile: float
-
-    @property
-    def threshold(self) -> float:
-        """The score above which an image is called anomalous."""
-        return float(np.quantile(self.scores, self.quantile))
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a detector says of one image.
-
-    Args:
-        score: higher is more anomalous; unbounded above.
-        anomaly_map: (size_px, size_px) float32, higher is more anomalous.
-        distance_maps: one (h, w) float32 a layer of the detector, finest first, each in [0, 2].
-        is_anomalous: score above the calibrated threshold; None where the detector carries none.
-    """
-
-    score: float
-    anomaly_map: Maps
-    distance_maps: list[Maps] = field(repr=False)
-    is_anomalous: bool | None = None
 
 
 class Detector:
     """A method, its scoring and its calibration; images in, NumPy out.
 
     Args:
-        method: bottleneck, student and teacher, in evaluation mode from here on.
+        method: fitted; in evaluation mode from here on.
         size_px: side to which images are resized; a multiple of 32.
         scoring: how distance maps are fused and scored.
         teacher_file: `name` and `sha256` of the teacher's weight file.
@@ -81,7 +48,7 @@ class Detector:
 
     def __init__(
         self,
-        method: ReverseDistillation,
+        method: Method,
         *,
         size_px: int,
         scoring: Scoring,
@@ -107,14 +74,14 @@ class Detector:
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[int, Maps]:
         """Return the distance maps by layer, (N, h, w) float32, of images (N, S, S, 3) uint8."""
-        parts: list[list[Tensor]] = []
+        parts: list[dict[int, Tensor]] = []
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size]
-            parts.append([d.cpu() for d in self.method.distance_maps(self.normalised(batch))])
+            maps = self.method.distance_maps(self.normalised(batch))
+            parts.append({layer: stack.cpu() for layer, stack in maps.items()})
             if progress:
                 progress(start + len(batch), len(images))
-        stacked = (torch.cat(maps).numpy() for maps in zip(*parts, strict=True))
-        return dict(zip(self.method.layers, stacked, strict=True))
+        return {layer: torch.cat([part[layer] for part in parts]).numpy() for layer in parts[0]}
 
     def normalised(self, images: NDArray[np.uint8]) -> Tensor:
         """Return images (N, S, S, 3) uint8 as the teacher's input (N, 3, S, S) float32."""
@@ -154,7 +121,7 @@ class Detector:
             Prediction(
                 score=float(score),
                 anomaly_map=maps[i],
-                distance_maps=[stack[i] for stack in distances.values()],
+                distance_maps=[stack[i] for layer, stack in distances.items() if layer != IMAGE],
                 is_anomalous=None if threshold is None else bool(score > threshold),
             )
             for i, score in enumerate(image_scores)
@@ -184,16 +151,17 @@ class Detector:
         path = checked_checkpoint_name(path)
         header = {
             "schema": SCHEMA,
-            "method": "reverse_distillation",
+            "method": self.method.name,
             "backbone": self.method.backbone,
             "layers": self.method.layers,
+            "settings": self.method.settings,
             "size_px": self.size_px,
             "scoring": asdict(self.scoring),
             "teacher_file": self.teacher_file,
             "calibration": asdict(self.calibration) if self.calibration else None,
             "config": self.config,
         }
-        tensors = self.method.trained_parts().state_dict()
+        tensors = self.method.fitted_parts().state_dict()
         if half:
             tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
         tensors = {key: value.cpu().contiguous() for key, value in tensors.items()}
@@ -213,12 +181,12 @@ class Detector:
 
         Raises:
             FileNotFoundError: no such checkpoint, or the teacher's weights are not here.
-            ValueError: truncated, not a checkpoint of this package, of a newer schema, or trained
-                with another teacher file than the one found.
+            ValueError: truncated, not a checkpoint of this package, of a newer schema, of an
+                unknown method, or trained with another teacher file than the one found.
         """
         path = Path(path)
         header, tensors = read_checkpoint(path)
-        teacher, teacher_file = backbones.load_teacher(header["backbone"], weights)
+        teacher, teacher_file = teacher_of(header["backbone"], weights)
         wanted = header["teacher_file"]
         if wanted["sha256"] != teacher_file["sha256"]:
             raise ValueError(
@@ -226,10 +194,13 @@ class Detector:
                 f"(sha256 {wanted['sha256'][:12]}...), but {teacher_file['name']} "
                 f"({teacher_file['sha256'][:12]}...) was found: name the right one with --weights"
             )
-        method = ReverseDistillation(
-            header["backbone"], layers=tuple(header["layers"]), teacher=teacher
+        method = method_class(header["method"])(
+            header["backbone"],
+            tuple(header["layers"]),
+            teacher=teacher,
+            **header.get("settings", {}),
         )
-        backbones.fill_module(method.trained_parts(), tensors, str(path))
+        backbones.fill_module(method.fitted_parts(), tensors, str(path))
         calibration = header["calibration"]
         if calibration:
             calibration = Calibration(

@@ -152,7 +152,7 @@ def determined_by(detector: Detector, dataset: str, category: str) -> dict[str, 
     """Return all that determines a run's figures, from which its id is hashed."""
     notes = ("seconds", "final_loss", "n_threads")
     return {
-        "method": "reverse_distillation",
+        "method": detector.method.name,
         "dataset": dataset,
         "category": category,
         "backbone": detector.method.backbone,

@@ -10,7 +10,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rd4ad import metrics
-from rd4ad.scoring import FUSIONS, Maps, Scoring, anomaly_maps, layers_name, scaled_sigma, scores
+from rd4ad.scoring import (
+    FUSIONS,
+    IMAGE,
+    Maps,
+    Scoring,
+    anomaly_maps,
+    layers_name,
+    scaled_sigma,
+    scores,
+)
 
 Figure = dict[str, Any]
 Masks = NDArray[np.bool_] | Sequence[NDArray[np.bool_]]
@@ -53,7 +62,8 @@ def figure_grid(
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Figure]:
     """Return the rows of metrics.csv: every figure under every scoring of the grid."""
-    grid = list(scoring_grid(scoring, tuple(distances), size_px))
+    layers = tuple(layer for layer in distances if layer != IMAGE)
+    grid = list(scoring_grid(scoring, layers, size_px))
     rows = []
     for done, choice in enumerate(grid, start=1):
         maps = anomaly_maps(distances, choice, size_px)

@@ -13,7 +13,8 @@ from PIL import Image
 
 from rd4ad.data.folders import IMAGE_SUFFIXES, DatasetError
 from rd4ad.data.images import read_image
-from rd4ad.detector import Detector, Prediction, replace_file
+from rd4ad.detector import Detector, replace_file
+from rd4ad.prediction import Prediction
 from rd4ad.scoring import Maps
 from rd4ad.web.overlay import calibrated_range, common_range, marked, with_scale
 

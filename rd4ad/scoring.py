@@ -15,7 +15,9 @@ from scipy.ndimage import gaussian_filter1d
 
 Maps = NDArray[np.float32]
 FUSIONS = ("sum", "product")
-SCORES = ("max", "sum")
+SCORES = ("max", "sum", "image")
+IMAGE = 0
+"""Key of the distance "map" (N, 1, 1) that is a method's own score of the whole image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,8 @@ class Scoring:
         fusion: "sum" (released default) or "product" of the upsampled distance maps.
         sigma_px: standard deviation of the Gaussian, in pixels of the anomaly map; 0 for none. The
             release uses 4 px at every resolution; `scaled_sigma` gives the same share of the image.
-        score: "max" of the smoothed map (defects) or "sum" of the unsmoothed one (novelty).
+        score: "max" of the smoothed map (defects), "sum" of the unsmoothed one (novelty), or the
+            method's own of the whole "image", which no layer or smoothing changes.
 
     Raises:
         ValueError: a value outside those named.
@@ -170,10 +173,12 @@ def scores(
 
     Args:
         distances: distance maps by layer, (N, h, w) each.
-        scoring: see `Scoring`; `scoring.score` chooses max or sum.
+        scoring: see `Scoring`; `scoring.score` chooses.
         size_px: side of the anomaly map in pixels.
         maps: the images' `anomaly_maps`, if they are there already.
     """
+    if scoring.score == "image":
+        return _layer(distances, IMAGE)[:, 0, 0].astype(np.float64)
     if scoring.score == "sum":
         return fused_maps(distances, scoring, size_px).sum(axis=(1, 2), dtype=np.float64)
     if maps is None:

@@ -18,9 +18,11 @@ FLOW = (
     ("rd4ad.scoring",),
     ("rd4ad.prediction",),
     ("rd4ad.figures",),
+    ("rd4ad.catalogue",),
     ("rd4ad.config",),
     ("rd4ad.methods",),
     ("rd4ad.detector",),
+    ("rd4ad.fitting",),
     ("rd4ad.training", "rd4ad.pretraining"),
     ("rd4ad.store", "rd4ad.published"),
     ("rd4ad.index",),
@@ -29,7 +31,15 @@ FLOW = (
     ("rd4ad.inference",),
     ("rd4ad.cli",),
 )
-WITH_TORCH = ("methods", "detector", "training", "pretraining", "evaluation", "inference")
+WITH_TORCH = (
+    "methods",
+    "detector",
+    "fitting",
+    "training",
+    "pretraining",
+    "evaluation",
+    "inference",
+)
 # These load torch only when a command or an image asks for it.
 WHEN_ASKED = ("rd4ad.cli", "rd4ad.web.judging")
 LAZY = {f"rd4ad.{name}": home for name, home in rd4ad._HOMES.items()}

@@ -159,7 +159,8 @@ def test_a_checkpoint_of_the_released_code_loads(backbone, tmp_path, pictures):
         images = np.stack([np.zeros((64, 64, 3), np.uint8)])
         expected = method.eval().distance_maps(detector.normalised(images))
     found = detector.distances(images)
-    for layer, stack in enumerate(expected, start=1):
+    assert list(found) == [1, 2, 3]
+    for layer, stack in expected.items():
         np.testing.assert_allclose(found[layer], stack.numpy(), atol=1e-6)
 
 

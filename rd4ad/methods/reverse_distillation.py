@@ -16,13 +16,15 @@ The paper and the released code differ in the training loss; both are here under
   2023, Table 6).
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rd4ad.methods.backbones import Backbone, Teacher, backbone_named, residual_block
+from rd4ad.methods.method import Method, Session
 from rd4ad.methods.vision import BasicBlock
-from rd4ad.scoring import checked_layers
 
 LAYERS = (1, 2, 3)
 
@@ -160,12 +162,13 @@ def _initialise(module: nn.Module) -> None:
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
 
-class ReverseDistillation(nn.Module):
+class ReverseDistillation(Method):
     """Teacher, bottleneck and student of one backbone.
 
     >>> method = ReverseDistillation("resnet18", layers=(2, 3))
-    >>> [tuple(d.shape) for d in method.distance_maps(torch.zeros(1, 3, 64, 64))]
-    [(1, 8, 8), (1, 4, 4)]
+    >>> maps = method.distance_maps(torch.zeros(1, 3, 64, 64))
+    >>> {layer: tuple(d.shape) for layer, d in maps.items()}
+    {2: (1, 8, 8), 3: (1, 4, 4)}
 
     Args:
         backbone: a name in `backbones.BACKBONES`.
@@ -176,19 +179,37 @@ class ReverseDistillation(nn.Module):
         ValueError: unknown backbone or layers.
     """
 
+    name = "reverse_distillation"
+
     def __init__(
         self, backbone: str, layers: tuple[int, ...] = LAYERS, *, teacher: Teacher | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(backbone, layers, teacher=teacher)
         shape = backbone_named(backbone)
-        self.backbone = backbone
-        self.layers = checked_layers(layers)
-        self.teacher = teacher or Teacher(shape)
         self.bottleneck = Bottleneck(shape, self.layers)
         self.student = Student(shape, self.layers)
 
-    def trained_parts(self) -> nn.ModuleDict:
-        """Return bottleneck and student, all that training changes and a checkpoint keeps."""
+    def fit(self, images: NDArray[np.uint8], session: Session) -> None:
+        """Train bottleneck and student on images (N, S, S, 3) as the release does."""
+        config = session.config
+        features = session.features(self.teacher, images)
+        parts = self.fitted_parts()
+        parts.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
+        optimizer = torch.optim.Adam(
+            parts.parameters(),
+            lr=config.learning_rate or 0.0,
+            betas=(0.5, 0.999),  # hq-deng/RD4AD main.py
+            fused=True,
+        )
+
+        def loss_of(indices: Tensor, generator: torch.Generator) -> Tensor:
+            batch = [stack[indices].to(session.device) for stack in features]
+            return self.loss(batch, config.loss)
+
+        session.optimise(parts, optimizer, len(images), loss_of)
+
+    def fitted_parts(self) -> nn.ModuleDict:
+        """Return bottleneck and student."""
         return nn.ModuleDict({"bottleneck": self.bottleneck, "student": self.student})
 
     def chosen(self, features: list[Tensor], finest: int) -> list[Tensor]:
@@ -199,15 +220,14 @@ class ReverseDistillation(nn.Module):
         """Return the student's version of the teacher's features, for the chosen layers."""
         return self.chosen(self.student(self.bottleneck(features)), min(self.layers))
 
-    def distance_maps(self, images: Tensor) -> list[Tensor]:
-        """Return one distance map (B, h, w) a chosen layer, finest first, each in [0, 2].
-
-        Args:
-            images: (B, 3, S, S), normalised, S a multiple of 32.
-        """
+    def distance_maps(self, images: Tensor) -> dict[int, Tensor]:
+        """Return one distance map (B, h, w) a chosen layer, each in [0, 2]."""
         features = self.teacher(images)
         pairs = zip(self.chosen(features, 1), self.restore(features), strict=True)
-        return [1 - F.cosine_similarity(t, s) for t, s in pairs]
+        return {
+            layer: 1 - F.cosine_similarity(t, s)
+            for layer, (t, s) in zip(self.layers, pairs, strict=True)
+        }
 
     def loss(self, features: list[Tensor], kind: str = "flattened") -> Tensor:
         """Return the training loss (scalar, lower is closer) for the teacher's three feature maps.

@@ -33,7 +33,7 @@ def golden(request, shared_dir):
     tensors = np.load(shared_dir / f"reference/golden_{request.param}.npz")
     with torch.no_grad():
         maps = method.distance_maps(normalise(tensors["images"]))
-    return tensors, {layer: d.numpy() for layer, d in enumerate(maps, start=1)}
+    return tensors, {layer: stack.numpy() for layer, stack in maps.items()}
 
 
 def test_distance_maps_equal_the_released_ones(golden):
@@ -67,7 +67,7 @@ def test_scores_equal_the_released_ones(golden):
 def training_losses(method: ReverseDistillation, images: np.ndarray, steps: int) -> np.ndarray:
     method = method.double().train()
     features = method.teacher(normalise(images).double())
-    parameters = method.trained_parts().parameters()
+    parameters = method.fitted_parts().parameters()
     optimizer = torch.optim.Adam(parameters, lr=0.005, betas=(0.5, 0.999))
     losses = []
     for _ in range(steps):

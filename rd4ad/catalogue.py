@@ -1,0 +1,67 @@
+"""What methods there are: one line each, without torch. Everything else asks this table."""
+
+from dataclasses import dataclass
+
+BACKBONE_NAMES = ("resnet18", "resnet34", "resnet50", "wide_resnet50_2", "compact")
+NO_BACKBONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A method as the tables, the command line and the configuration know it.
+
+    Args:
+        title: its name in the paper's tables and on every page.
+        home: module and class, "rd4ad.methods.x:X"; imported only to fit, load or predict.
+        source: the paper it follows.
+        layers: its layers by default, 1 the finest; a layer gives a distance map.
+        has_one_map: its layers are fused inside: one map, which counts as that of the finest.
+        backbones: frozen teachers it can use, the default first; `NO_BACKBONE` for none.
+        epochs, batch_size, learning_rate: defaults; no epochs where it is fitted in one pass.
+        sigma_px: its paper's smoothing of the anomaly map, in pixels.
+        score: how its paper scores an image; see `rd4ad.scoring.Scoring`.
+    """
+
+    title: str
+    home: str
+    source: str
+    layers: tuple[int, ...] = (1, 2, 3)
+    has_one_map: bool = False
+    backbones: tuple[str, ...] = BACKBONE_NAMES
+    epochs: int = 0
+    batch_size: int = 16
+    learning_rate: float = 0.0
+    sigma_px: float = 4.0
+    score: str = "max"
+
+
+METHODS = {
+    "reverse_distillation": Entry(
+        title="RD4AD", home="rd4ad.methods.reverse_distillation:ReverseDistillation",
+        source="Deng & Li, CVPR 2022", epochs=200, learning_rate=0.005,  # hq-deng/RD4AD main.py
+    ),
+}  # fmt: skip
+"""By the name that configurations, checkpoints and runs store."""
+
+
+def entry_of(method: str) -> Entry:
+    """Return a method's entry.
+
+    >>> entry_of("reverse_distillation").title
+    'RD4AD'
+
+    Raises:
+        ValueError: no such method; the message lists those there are.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    return METHODS[method]
+
+
+def title_of(method: str) -> str:
+    """Return a method's name as the pages show it; an unknown one as it is.
+
+    >>> title_of("reverse_distillation"), title_of("something_new")
+    ('RD4AD', 'something_new')
+    """
+    return METHODS[method].title if method in METHODS else method

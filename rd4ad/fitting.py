@@ -1,0 +1,283 @@
+"""What a method is given to fit with: cached teacher features and a loop that survives a kill.
+
+The teacher never changes and images are not augmented for it, so its features are computed once and
+kept: in memory when they fit the stated budget, in a memory-mapped file beside the checkpoint
+otherwise. The order of images depends on (seed, epoch) alone, so training that was killed goes on
+from its last state to the same result as if it had never stopped (same machine, same number of
+threads).
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rd4ad.config import TrainingConfig
+from rd4ad.detector import normalise, replace_file
+from rd4ad.methods.backbones import Teacher
+from rd4ad.methods.method import LossOf
+
+SAVE_EVERY_SECONDS = 120.0  # a kill costs at most this much work
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """Where a training stands, given to `on_progress` after every step.
+
+    Args:
+        stage: "reading", "teacher", "training", or another step that a method names.
+        done: images handled in this stage, those of epochs before a resume included.
+        total: images of this stage.
+        loss: mean loss of the last whole epoch, nan before.
+        images_per_second: of this stage, since it started or was resumed.
+        seconds_left: of this stage at that rate.
+    """
+
+    stage: str
+    done: int
+    total: int
+    loss: float
+    images_per_second: float
+    seconds_left: float
+
+
+OnProgress = Callable[[TrainingProgress], None]
+
+
+class Reporter:
+    """Turns counts into rates for `on_progress`."""
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self.on_progress = on_progress
+        self.start("reading", 0)
+
+    def start(self, stage: str, done: int) -> None:
+        """Begin to count a stage of which `done` images are there already."""
+        self.stage, self.began, self.done_before = stage, time.monotonic(), done
+
+    def __call__(self, stage: str, done: int, total: int, loss: float = float("nan")) -> None:
+        """Report that `done` of `total` images of a stage are done."""
+        if stage != self.stage:
+            self.start(stage, 0)
+        if self.on_progress is None:
+            return
+        rate = (done - self.done_before) / max(time.monotonic() - self.began, 1e-9)
+        left = (total - done) / rate if rate else float("nan")
+        self.on_progress(TrainingProgress(stage, done, total, loss, rate, left))
+
+
+class Session:
+    """One fit of a method: its configuration, and what is kept beside the checkpoint meanwhile.
+
+    Args:
+        config: see `TrainingConfig`.
+        out: the checkpoint to be; state and cache lie beside it.
+        record: what determines the fit; a state with another record is refused.
+        device: a torch device.
+        cache_mib: teacher features up to this size are kept in memory, larger ones in a file.
+        report: called as work goes on.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        out: Path,
+        record: dict[str, Any],
+        *,
+        device: str = "cpu",
+        cache_mib: int = 4096,
+        report: Reporter | None = None,
+    ) -> None:
+        self.config, self.out, self.device, self.cache_mib = config, out, device, cache_mib
+        self.report = report or Reporter(None)
+        self.fingerprint = json.dumps(record, sort_keys=True)
+        self.final_loss = float("nan")
+        self._cache = out.with_name(f".{out.name}.features")
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cache.unlink(missing_ok=True)
+
+    def features(self, teacher: Teacher, images: NDArray[np.uint8]) -> list[Tensor]:
+        """Return the teacher's features of images (N, S, S, 3); see `teacher_features`."""
+        return teacher_features(
+            teacher, images,
+            device=self.device, cache_mib=self.cache_mib, file=self._cache, report=self.report,
+        )  # fmt: skip
+
+    def optimise(
+        self,
+        parts: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        n_images: int,
+        loss_of: LossOf,
+        *,
+        epochs: int | None = None,
+        stage: str = "training",
+    ) -> None:
+        """Run a stage's epochs, going on from its state if it was stopped before.
+
+        Args:
+            parts: what is trained; put into training mode.
+            optimizer: over the parameters of `parts`.
+            n_images: they come in batches of the configuration's size, shuffled every epoch.
+            loss_of: from a batch's indices and a generator, seeded by (seed, epoch), to its loss.
+            epochs: the configuration's by default.
+            stage: its name, unique within a fit.
+
+        Raises:
+            ValueError: the state file belongs to another configuration.
+        """
+        epochs = self.config.epochs if epochs is None else epochs
+        assert epochs is not None
+        parts.train()
+        state = state_path(self.out, stage)
+        first_epoch, loss = self._resume(state, parts, optimizer)
+        saved = time.monotonic()
+        self.report.start(stage, first_epoch * n_images)
+        for epoch in range(first_epoch, epochs):
+            loss = self._run_epoch(optimizer, n_images, loss_of, epoch, epochs, stage, loss)
+            is_last = epoch + 1 == epochs
+            if is_last or time.monotonic() - saved > SAVE_EVERY_SECONDS:
+                self._save_state(state, parts, optimizer, epoch + 1, loss)
+                saved = time.monotonic()
+        self.final_loss = loss
+
+    def _run_epoch(
+        self,
+        optimizer: torch.optim.Optimizer,
+        n_images: int,
+        loss_of: LossOf,
+        epoch: int,
+        epochs: int,
+        stage: str,
+        last_loss: float,
+    ) -> float:
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
+        done, total = 0, 0.0
+        assert self.config.batch_size is not None
+        for indices in batches(n_images, self.config.batch_size, generator):
+            loss = loss_of(indices, generator)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(indices)
+            done += len(indices)
+            self.report(stage, epoch * n_images + done, epochs * n_images, last_loss)
+        return total / n_images
+
+    def _save_state(
+        self,
+        path: Path,
+        parts: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        epoch: int,
+        loss: float,
+    ) -> None:
+        state = {
+            "fingerprint": self.fingerprint,
+            "epoch": epoch,
+            "loss": loss,
+            "parts": parts.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
+        replace_file(path, lambda beside: torch.save(state, beside))
+
+    def _resume(
+        self, path: Path, parts: torch.nn.Module, optimizer: torch.optim.Optimizer
+    ) -> tuple[int, float]:
+        if not path.exists():
+            return 0, float("nan")
+        state = torch.load(path, weights_only=True)
+        if state["fingerprint"] != self.fingerprint:
+            raise ValueError(
+                f"{path} holds an unfinished training with another configuration: finish it with "
+                "the same arguments, remove that file, or choose another --out"
+            )
+        parts.load_state_dict(state["parts"])
+        optimizer.load_state_dict(state["optimizer"])
+        return int(state["epoch"]), float(state["loss"])
+
+
+def state_path(out: Path, stage: str = "training") -> Path:
+    """Return the file beside a checkpoint that holds an unfinished stage of its training.
+
+    >>> state_path(Path("runs/bottle.safetensors")).name
+    '.bottle.safetensors.training.state'
+    """
+    return out.with_name(f".{out.name}.{stage}.state")
+
+
+def remove_states(out: Path) -> None:
+    """Remove the states of all stages; the checkpoint is whole."""
+    for path in out.parent.glob(f".{escape(out.name)}.*.state"):
+        path.unlink()
+
+
+def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield the shuffled index batches of one epoch.
+
+    A last batch of one image joins the one before it: batch norm over one image of 1x1 features is
+    undefined.
+
+    >>> [len(batch) for batch in batches(33, 16, torch.Generator())]
+    [16, 17]
+    """
+    order = torch.randperm(n, generator=generator)
+    cuts = list(range(batch_size, n, batch_size))
+    if cuts and n - cuts[-1] == 1:
+        cuts.pop()
+    yield from torch.tensor_split(order, cuts)
+
+
+@torch.no_grad()
+def teacher_features(
+    teacher: Teacher,
+    images: NDArray[np.uint8],
+    *,
+    device: str,
+    cache_mib: int,
+    file: Path,
+    report: Reporter,
+    batch_size: int = 16,
+) -> list[Tensor]:
+    """Return the teacher's features of all images, (N, C, h, w) float32 a layer, finest first.
+
+    They lie channels last, as the convolutions of training want them. Up to `cache_mib` they are
+    in memory; beyond, they are one memory-mapped `file`, and so need no more memory than the pages
+    in use.
+    """
+    stacks: list[Tensor] = []
+    for start in range(0, len(images), batch_size):
+        batch = normalise(images[start : start + batch_size]).to(device)
+        features = [layer.cpu() for layer in teacher(batch)]
+        if not stacks:
+            stacks = _room_for(features, len(images), cache_mib, file)
+        for stack, layer in zip(stacks, features, strict=True):
+            stack[start : start + len(layer)] = layer
+        report("teacher", start + len(batch), len(images))
+    return stacks
+
+
+def _room_for(features: list[Tensor], n: int, cache_mib: int, file: Path) -> list[Tensor]:
+    shapes = [(n, *layer.shape[1:]) for layer in features]
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    if sum(sizes) * 4 <= cache_mib * 2**20:
+        flat = torch.empty(sum(sizes))
+    else:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        flat = torch.from_file(str(file), shared=True, size=sum(sizes))
+    return [
+        part.view(n, h, w, c).permute(0, 3, 1, 2)
+        for part, (n, c, h, w) in zip(flat.split(sizes), shapes, strict=True)
+    ]
