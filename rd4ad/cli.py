@@ -5,6 +5,7 @@ the commands that need it.
 """
 
 import argparse
+import errno
 import json
 import re
 import sys
@@ -17,6 +18,7 @@ import rd4ad
 from rd4ad.config import TrainingConfig
 
 Command = Callable[[argparse.Namespace], int]
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,13 +44,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"rd4ad: {error}", file=sys.stderr)
         return 2
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        print(f"rd4ad: {_explained(error, options)}", file=sys.stderr)
+        return 1
+    except ValueError as error:
         print(f"rd4ad: {error}", file=sys.stderr)
         return 1
 
 
 class UsageError(Exception):
     """An option's value that argparse itself cannot judge."""
+
+
+def _explained(error: OSError, options: argparse.Namespace) -> str:
+    """Return the message; of a failed write also where it was, which a full disk does not say."""
+    is_short_write = type(error) is OSError and error.errno is None  # NumPy's and tifffile's
+    if not is_short_write and error.errno not in _NO_ROOM:
+        return str(error)
+    names = ("out", "results", "folder")
+    place = next((getattr(options, name) for name in names if hasattr(options, name)), "the file")
+    return (
+        f"cannot write {place}: {error}; nothing half-written stays, so make room or name another "
+        "place, and run this again"
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -134,13 +152,18 @@ def _layers(text: str) -> tuple[int, ...]:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from rd4ad.detector import checked_checkpoint_name
     from rd4ad.training import train
 
+    _check_device(options.device)
     try:
         names = [field.name for field in fields(TrainingConfig)]
         config = TrainingConfig(**{n: getattr(options, n) for n in names if hasattr(options, n)})
+        checked_checkpoint_name(options.out)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if options.out.is_dir():
+        raise UsageError(f"--out {options.out} is a folder: name a file in it, .safetensors")
     with _Bars() as bars:
         detector = train(
             options.data,
@@ -154,8 +177,7 @@ def _train(options: argparse.Namespace) -> int:
             skip_bad=options.skip_bad,
             on_progress=bars.training,
         )
-    for problem in detector.config["skipped"]:
-        print(f"skipped: {problem}", file=sys.stderr)
+    _print_skipped(detector.config["skipped"])
     threshold = detector.calibration.threshold if detector.calibration else None
     outcome = {"checkpoint": str(options.out), "threshold": threshold} | detector.config
     if options.json:
@@ -168,6 +190,21 @@ def _train(options: argparse.Namespace) -> int:
     else:
         print("no threshold: every normal image was trained on (--holdout 0)")
     return 0
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    try:
+        torch.zeros(1, device=name).cpu()
+    except (RuntimeError, AssertionError) as error:  # no such kind; a build without it
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {name} cannot be used here ({reason}): try cpu") from error
+
+
+def _print_skipped(problems: Sequence[str]) -> None:
+    for problem in problems:
+        print(f"skipped: {problem}", file=sys.stderr)
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -188,6 +225,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from rd4ad.detector import Detector
     from rd4ad.evaluation import evaluate
 
+    _check_device(options.device)
     detector = Detector.load(options.checkpoint, weights=options.weights, device=options.device)
     with _Bars() as bars:
         run = evaluate(
@@ -200,6 +238,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             skip_bad=options.skip_bad,
             on_progress=bars.counted,
         )
+    _print_skipped(run.record["skipped"])
     _print_figures(run.metrics[run.metrics.is_default].to_dict("records"), options.json)
     if not options.json:
         print(f"stored {run.path}")
@@ -224,6 +263,7 @@ def _predict(options: argparse.Namespace) -> int:
 
     if not 0 <= options.opacity <= 1:
         raise UsageError(f"--opacity must lie in [0, 1]; got {options.opacity}")
+    _check_device(options.device)
     detector = Detector.load(options.checkpoint, weights=options.weights, device=options.device)
     with _Bars() as bars:
         rows = predict_files(
@@ -234,10 +274,13 @@ def _predict(options: argparse.Namespace) -> int:
             skip_bad=options.skip_bad,
             on_progress=bars.counted,
         )
+    skipped = [row["problem"] for row in rows if row["problem"]]
+    _print_skipped(skipped)
     if options.json:
         print(json.dumps(rows))
     else:
-        print(f"{len(rows)} images; scores, maps and overlays in {options.out}")
+        n_images = len(rows) - len(skipped)
+        print(f"{n_images} images; scores, maps and overlays in {options.out}")
     return 0
 
 
@@ -287,6 +330,8 @@ def _check(options: argparse.Namespace) -> int:
 def _make(options: argparse.Namespace) -> int:
     from rd4ad.data.parts import write_parts
 
+    if options.train < 2 or options.seed < 0:
+        raise UsageError("--train must be 2 or more, --seed 0 or more")
     with _Bars() as bars:
         write_parts(options.folder, seed=options.seed, n_train=options.train, progress=bars.counted)
     print(f"wrote the generated parts to {options.folder}")
@@ -323,9 +368,12 @@ def _show(options: argparse.Namespace) -> int:
     if options.json:
         print(chosen.to_json(orient="records"))
         return 0
-    table = chosen.pivot_table(index="run_id", columns="metric", values="value") * 100
-    print("percent, at each run's own layers, fusion and smoothing")
-    print(table.round(1).to_string())
+    if chosen.empty:
+        print(f"no run in the index of {options.results}: `rd4ad evaluate` stores one")
+        return 0
+    table = chosen.pivot(index="run_id", columns="metric", values="value") * 100
+    print("percent, at each run's own layers, fusion and smoothing; - where undefined")
+    print(table.round(1).to_string(na_rep="-"))
     return 0
 
 

@@ -55,7 +55,14 @@ def rebuild_index(results: Path) -> tuple[pd.DataFrame, list[BrokenRun]]:
     True
 
     Every file of every run is read whole, so that damage anywhere in it is found.
+
+    Raises:
+        FileNotFoundError: no folder `results`.
     """
+    if not results.is_dir():
+        raise FileNotFoundError(
+            f"expected a folder of results at {results}: `rd4ad evaluate` stores runs in one"
+        )
     runs, broken = scan_runs(results)
     tables = []
     for run in runs:
@@ -67,7 +74,6 @@ def rebuild_index(results: Path) -> tuple[pd.DataFrame, list[BrokenRun]]:
             tables.append(_rows(run))
     index = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=INDEX_COLUMNS)
     index = with_columns(index, INDEX_COLUMNS)
-    results.mkdir(parents=True, exist_ok=True)
     beside = results / f".index.{os.getpid()}"
     try:
         index.to_parquet(beside, index=False)

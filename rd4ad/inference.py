@@ -11,7 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from rd4ad.data.folders import IMAGE_SUFFIXES, DatasetError
+from rd4ad.data.folders import IMAGE_SUFFIXES, DatasetError, listed
 from rd4ad.data.images import read_image
 from rd4ad.detector import Detector, replace_file
 from rd4ad.prediction import Prediction
@@ -51,7 +51,9 @@ def predict_files(
     ['chip/000', 'crack/000', 'glue/000', 'good/000', 'grey_stroke/000']
 
     Raises:
-        DatasetError: no image there, two of one name, or an unreadable one (without skip_bad).
+        DatasetError: no image there, two of one name, or an unreadable one, and `skip_bad` is off
+            or nothing else is left.
+        ValueError: the detector gives NaN; the message names the image.
         OSError: `out` cannot be written.
     """
     report = on_progress or (lambda stage, done, total: None)
@@ -67,10 +69,18 @@ def predict_files(
                 raise
             rows.append(_row(name, path, None, str(error)))
             continue
+        if not np.isfinite(prediction.anomaly_map).all():
+            raise ValueError(
+                f"the anomaly map of {path} holds NaN or infinity: the detector's training "
+                "diverged; train it again with a lower --learning-rate"
+            )
         kept[name] = path
         _write_map(out / f"{name}.tiff", prediction)
         rows.append(_row(name, path, prediction, ""))
         report("predicting", done, len(named))
+    if not kept:
+        problems = [row["problem"] for row in rows]
+        raise DatasetError(f"none of {len(rows)} images can be read: {listed(problems)}")
     replace_file(out / "scores.csv", partial(_write_table, rows))
     # Without a calibration the scale spans the images at hand, so overlays come after all maps.
     low, high = _scale(detector, [out / f"{name}.tiff" for name in kept])

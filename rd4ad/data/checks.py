@@ -134,13 +134,16 @@ def _contents(category: Category) -> _Found:
     )
     yield "counts", "", counts, "info"
     folders = ", ".join(folder.name for folder in folders_in(category.path / "test")) or "none"
-    missing = "cannot be evaluated: expected {}, found these folders in test: " + folders
+    missing = "{}: expected {}, found these folders in test: " + folders
     if not category.test:
-        yield "empty_test", "test", missing.format("images in test/good and test/<type>"), "warning"
+        wanted = "images in test/good and test/<type>"
+        yield "empty_test", "test", missing.format("cannot be evaluated", wanted), "warning"
     elif not n_normal:
-        yield "no_normal_test", "test", missing.format("normal images in test/good"), "warning"
+        effect, wanted = "leaves figures of images undefined", "normal images in test/good"
+        yield "no_normal_test", "test", missing.format(effect, wanted), "warning"
     elif not n_defects:
-        yield "no_defect_test", "test", missing.format("defects in test/<type>"), "warning"
+        effect, wanted = "leaves every figure undefined", "defects in test/<type>"
+        yield "no_defect_test", "test", missing.format(effect, wanted), "warning"
     if n_defects and not n_masks:
         yield "no_masks", "ground_truth", "holds no masks: evaluated at image level only", "info"
 

@@ -110,7 +110,10 @@ def list_categories(data: str | Path) -> list[str]:
     data = Path(data)
     if not data.is_dir():
         found = "a file" if data.exists() else "nothing"
-        raise DatasetError(f"expected a folder of categories at {data}, found {found}")
+        raise DatasetError(
+            f"expected a folder of categories at {data}, found {found}: give the folder that holds "
+            "<category>/train/good, or make one to try with `rd4ad data make`"
+        )
     return sorted(path.name for path in data.iterdir() if is_category(path))
 
 
@@ -204,7 +207,8 @@ def _layout_problems(
     """Yield kind, file, message and severity of each."""
     good = category.path / "train" / "good"
     if not category.train:
-        message = f"holds no image: expected normal images ({', '.join(sorted(IMAGE_SUFFIXES))})"
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+        message = f"holds no image: expected normal images to train on, put them there ({kinds})"
         yield "no_train_good", good, message, "error"
     samples = category.train + category.test
     stems = Counter(sample.path.with_suffix("") for sample in samples)
