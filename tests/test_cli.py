@@ -1,15 +1,26 @@
 import csv
 import json
+import math
 import os
+import resource
+import shutil
+import struct
 import subprocess
 import sys
+import zlib
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from rd4ad.cli import build_parser, main
+from rd4ad.methods.backbones import find_weights
 
 
 def run(capsys, *arguments):
@@ -21,14 +32,53 @@ def run(capsys, *arguments):
 TINY = ("--backbone", "compact", "--size-px", 64, "--epochs", 2, "--batch-size", 4)
 
 
+def where(data):
+    return ("--data", data, "--category", "part")
+
+
+@pytest.fixture
+def copied(tiny_data, tmp_path):
+    shutil.copytree(tiny_data, tmp_path / "data")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def broken_data(copied):
+    """One image of each split is truncated, one to train on is a text."""
+    for name in ("train/good/002.png", "test/spot/001.png"):
+        image = copied / "part" / name
+        image.write_bytes(image.read_bytes()[:200])
+    (copied / "part/train/good/003.png").write_text("no image")
+    return copied
+
+
+def refused(outcome, *words):
+    """Assert that a command failed with these words, and put nothing out."""
+    code, text, errors = outcome
+    assert code == 1, errors
+    assert text == ""
+    for word in words:
+        assert word in errors
+
+
+def write_maps(folder):
+    for kind in ("good", "spot"):
+        (folder / kind).mkdir(parents=True)
+        for i in range(4):
+            np.save(folder / kind / f"{i:03d}.npy", np.random.rand(64, 64))
+
+
 def test_from_a_folder_of_images_to_heatmaps_and_figures(capsys, tiny_data, tmp_path):
     checkpoint, out, results = tmp_path / "part.safetensors", tmp_path / "out", tmp_path / "results"
-    where = ("--data", tiny_data, "--category", "part")
-    code, text, _ = run(capsys, "train", *where, *TINY, "--holdout", 0.2, "--out", checkpoint)
+    code, text, _ = run(
+        capsys, "train", *where(tiny_data), *TINY, "--holdout", 0.2, "--out", checkpoint
+    )
     assert code == 0
     assert "threshold" in text
 
-    code, text, _ = run(capsys, "evaluate", checkpoint, *where, "--results", results, "--json")
+    code, text, _ = run(
+        capsys, "evaluate", checkpoint, *where(tiny_data), "--results", results, "--json"
+    )
     assert code == 0
     figures = {row["metric"]: row["value"] for row in json.loads(text)}
     assert 0 <= figures["aupro"] <= 1
@@ -44,7 +94,7 @@ def test_from_a_folder_of_images_to_heatmaps_and_figures(capsys, tiny_data, tmp_
     with Image.open(out / "spot/000_overlay.png") as picture:
         assert picture.width == 64
 
-    code, text, _ = run(capsys, "score", "--maps", out, *where, "--json")
+    code, text, _ = run(capsys, "score", "--maps", out, *where(tiny_data), "--json")
     assert code == 0
     again = {row["metric"]: row["value"] for row in json.loads(text)}
     for metric, value in figures.items():  # the run is scored from float16 distances
@@ -70,10 +120,16 @@ def test_a_threshold_is_refused_by_nothing_and_said_to_be_absent(capsys, tiny_da
         (("--layers", "4"), "layers must be a choice of 1, 2 and 3"),
         (("--size-px", "100"), "multiple of 32"),
         (("--backbone", "vgg"), "backbone must be one of"),
+        (("--device", "gpu"), "--device gpu cannot be used here"),
+        (("--device", "meta"), "--device meta cannot be used here"),
+        (("--out", "a.pth"), "a checkpoint's name ends in .safetensors"),
+        (("--out", "a.safetensors/"), "is a folder"),
     ],
 )
-def test_wrong_usage_exits_with_two(capsys, tiny_data, tmp_path, wrong, message):
-    options = ("--data", tiny_data, "--category", "part", "--out", tmp_path / "a.safetensors")
+def test_wrong_usage_exits_with_two(capsys, tiny_data, tmp_path, monkeypatch, wrong, message):
+    options = ("--data", tiny_data, "--category", "part", "--out", tmp_path / "b.safetensors")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.safetensors").mkdir()
     code, _, errors = run(capsys, "train", *options, *wrong)
     assert code == 2
     assert message in errors
@@ -107,12 +163,13 @@ def test_a_bad_image_stops_prediction_or_is_skipped_and_reported(
     code, _, errors = run(capsys, "predict", tiny_checkpoint, images, "--out", out)
     assert code == 1
     assert "b.png" in errors
-    code, text, _ = run(
+    code, text, errors = run(
         capsys, "predict", tiny_checkpoint, images, "--out", out, "--skip-bad", "--json"
     )
     assert code == 0
     rows = {row["name"]: row for row in json.loads(text)}
     assert rows["a"]["score"] > 0
+    assert errors.count("skipped: ") == 1
     assert rows["b"]["score"] is None
     assert "b.png" in rows["b"]["problem"]
 
@@ -139,18 +196,13 @@ def test_a_folder_without_images_and_two_of_one_name_are_refused(
     ],
 )
 def test_maps_of_any_program_are_checked_one_by_one(capsys, tiny_data, tmp_path, content, message):
-    for kind in ("good", "spot"):
-        (tmp_path / kind).mkdir()
-        for i in range(4):
-            np.save(tmp_path / kind / f"{i:03d}.npy", np.random.rand(64, 64))
-    where = ("--maps", tmp_path, "--data", tiny_data, "--category", "part")
-    assert run(capsys, "score", *where)[0] == 0
+    write_maps(tmp_path)
+    options = ("score", "--maps", tmp_path, *where(tiny_data))
+    assert run(capsys, *options)[0] == 0
     np.save(tmp_path / "spot/002.npy", content)
-    code, _, errors = run(capsys, "score", *where)
-    assert code == 1
-    assert message in errors
+    refused(run(capsys, *options), message)
     (tmp_path / "spot/002.npy").unlink()
-    assert "no map of test/spot/002.png" in run(capsys, "score", *where)[2]
+    refused(run(capsys, *options), "no map of test/spot/002.png")
 
 
 def test_pickled_objects_in_a_map_file_are_refused(capsys, tiny_data, tmp_path):
@@ -175,11 +227,262 @@ def test_a_read_only_folder_is_an_error_not_a_trace(capsys, tiny_checkpoint, tin
 def test_an_output_folder_that_is_a_file_is_an_error_not_a_trace(
     capsys, tiny_checkpoint, tiny_data, tmp_path
 ):
-    (tmp_path / "out").write_text("a file")
+    out = tmp_path / "out"
+    out.write_text("a file")
     image = tiny_data / "part/test/good/000.png"
-    code, _, errors = run(capsys, "predict", tiny_checkpoint, image, "--out", tmp_path / "out")
+    for command in (
+        ("train", *where(tiny_data), *TINY, "--out", out / "a.safetensors"),
+        ("evaluate", tiny_checkpoint, *where(tiny_data), "--results", out),
+        ("predict", tiny_checkpoint, image, "--out", out),
+        ("data", "make", out / "made", "--train", 2),
+    ):
+        refused(run(capsys, *command), str(out))
+    assert out.read_text() == "a file"
+
+
+def test_a_folder_that_is_not_there_is_named_by_every_command(capsys, tiny_checkpoint, tmp_path):
+    nowhere, out = tmp_path / "nowhere", tmp_path / "out"
+    for command in (
+        ("train", *where(nowhere), *TINY, "--out", out / "a.safetensors"),
+        ("evaluate", tiny_checkpoint, *where(nowhere), "--results", out),
+        ("predict", tiny_checkpoint, nowhere, "--out", out),
+        ("score", "--maps", tmp_path, *where(nowhere)),
+        ("data", "check", nowhere),
+        ("results", "index", "--results", nowhere),
+    ):
+        refused(run(capsys, *command), str(nowhere), "expected")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_to_train_on_is_named_with_what_was_expected(capsys, copied, tmp_path):
+    shutil.rmtree(copied / "part/train/good")
+    options = (*where(copied), *TINY, "--out", tmp_path / "a.safetensors")
+    refused(run(capsys, "train", *options), "part/train/good holds no image: expected normal")
+
+
+def test_bad_images_stop_a_training_or_are_skipped_and_named(capsys, broken_data, tmp_path):
+    out = tmp_path / "a.safetensors"
+    options = ("train", *where(broken_data), *TINY, "--out", out)
+    refused(run(capsys, *options), "2 of 14 images cannot be read", "002.png", "003.png")
+    assert not out.exists()
+    code, _, errors = run(capsys, *options, "--skip-bad")
+    assert code == 0
+    assert errors.count("skipped: ") == 2
+    assert out.exists()
+
+
+def test_bad_images_stop_an_evaluation_or_are_skipped_and_named(
+    capsys, tiny_checkpoint, broken_data, tmp_path
+):
+    options = ("evaluate", tiny_checkpoint, *where(broken_data), "--results", tmp_path / "results")
+    refused(run(capsys, *options), "1 of 8 images cannot be read", "test/spot/001.png")
+    assert not (tmp_path / "results").exists()
+    code, _, errors = run(capsys, *options, "--skip-bad")
+    assert code == 0
+    assert errors.count("skipped: ") == 1
+
+
+def test_nothing_but_bad_images_to_predict_is_an_error_even_when_skipping(
+    capsys, tiny_checkpoint, broken_data, tmp_path
+):
+    bad = broken_data / "part/train/good/003.png"
+    options = ("predict", tiny_checkpoint, bad, "--out", tmp_path / "out", "--skip-bad")
+    refused(run(capsys, *options), "none of 1 images can be read", "003.png")
+
+
+def huge_png(path):
+    """Write a small file whose header promises 900 million pixels."""
+
+    def chunk(kind, content):
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+def test_a_decompression_bomb_is_refused_by_every_command(
+    capsys, tiny_checkpoint, copied, tmp_path
+):
+    for name in ("train/good/001.png", "test/spot/001.png"):
+        huge_png(copied / "part" / name)
+    out = tmp_path / "out"
+    for command in (
+        ("train", *where(copied), *TINY, "--out", out / "a.safetensors"),
+        ("evaluate", tiny_checkpoint, *where(copied), "--results", out),
+        ("predict", tiny_checkpoint, copied / "part/test/spot", "--out", out),
+    ):
+        refused(run(capsys, *command), "001.png is too large to decode safely", "the limit is")
+    code, text, _ = run(capsys, "data", "check", copied)
     assert code == 1
-    assert "out" in errors
+    assert text.count("is too large to decode safely") == 2
+
+
+def test_a_mask_of_another_size_than_its_image_is_refused_by_every_command(
+    capsys, tiny_checkpoint, copied, tmp_path
+):
+    Image.new("L", (32, 32), 255).save(copied / "part/ground_truth/spot/001_mask.png")
+    write_maps(tmp_path / "maps")
+    message = "001_mask.png is 32 x 32 pixels, its image"
+    evaluation = ("evaluate", tiny_checkpoint, *where(copied), "--results", tmp_path / "results")
+    refused(run(capsys, *evaluation), message, "resize the mask")
+    refused(run(capsys, "score", "--maps", tmp_path / "maps", *where(copied)), message)
+    code, text, _ = run(capsys, "data", "check", copied)
+    assert code == 1
+    assert message in text
+
+
+@pytest.mark.parametrize(
+    ("removed", "reason"),
+    [("spot", "the test set has no defect"), ("good", "the test set has no normal image")],
+)
+def test_undefined_figures_are_empty_with_the_reason(
+    capsys, tiny_checkpoint, copied, tmp_path, removed, reason
+):
+    shutil.rmtree(copied / "part/test" / removed)
+    write_maps(tmp_path / "maps")
+    results = ("--results", tmp_path / "results")
+    code, text, _ = run(capsys, "evaluate", tiny_checkpoint, *where(copied), *results)
+    assert code == 0
+    assert f"- ({reason})" in text
+    code, text, _ = run(capsys, "score", "--maps", tmp_path / "maps", *where(copied), "--json")
+    assert code == 0
+    undefined = {row["reason"] for row in json.loads(text) if row["value"] is None}
+    assert undefined == {reason}
+    assert run(capsys, "results", "index", *results)[0] == 0
+    code, text, _ = run(capsys, "results", "show", *results)
+    assert code == 0
+    shown = text.splitlines()[-1].split()
+    assert shown[0] == os.listdir(tmp_path / "results/runs")[0]
+    assert "-" in shown[1:]
+
+
+def test_results_without_runs_say_what_stores_one(capsys, tmp_path):
+    assert run(capsys, "results", "index", "--results", tmp_path)[0] == 0
+    code, text, _ = run(capsys, "results", "show", "--results", tmp_path)
+    assert code == 0
+    assert "`rd4ad evaluate` stores one" in text
+    assert run(capsys, "results", "show", "--results", tmp_path, "--json")[1] == "[]\n"
+
+
+def test_a_damaged_run_is_named_and_the_others_are_shown(
+    capsys, tiny_checkpoint, tiny_data, tmp_path
+):
+    for name in ("one", "other"):
+        options = (*where(tiny_data), "--results", tmp_path, "--dataset", name)
+        assert run(capsys, "evaluate", tiny_checkpoint, *options)[0] == 0
+    (damaged,) = tmp_path.glob("runs/*-one-*")
+    (damaged / "curves.parquet").unlink()
+    code, text, errors = run(capsys, "results", "index", "--results", tmp_path)
+    assert code == 0
+    assert "indexed 1 runs" in text
+    assert f"skipped {damaged}" in errors
+    assert "curves.parquet is missing" in errors
+    assert damaged.name not in run(capsys, "results", "show", "--results", tmp_path)[1]
+
+
+class Code:
+    """Makes a folder when unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def truncated(checkpoint, target):
+    target.write_bytes(checkpoint.read_bytes()[:5000])
+
+
+def pickled(_checkpoint, target):
+    torch.save({"a": Code(target.with_name("code_ran"))}, target)
+
+
+def rewritten(checkpoint, target, tensors=lambda value: value, **changes):
+    with safe_open(checkpoint, framework="pt") as file:
+        header = json.loads(file.metadata()["rd4ad"]) | changes
+        found = {key: tensors(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
+    save_file(found, target, {"rd4ad": json.dumps(header)})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (truncated, "is not a whole .safetensors file"),
+        (pickled, "is not a whole .safetensors file"),
+        (partial(rewritten, schema=99), "update rd4ad"),
+        (partial(rewritten, backbone="resnet18"), "it belongs to another backbone"),
+    ],
+)
+def test_a_spoilt_checkpoint_is_refused_by_name_and_runs_no_code(
+    capsys, tiny_checkpoint, tiny_data, tmp_path, spoil, message
+):
+    spoilt, out = tmp_path / "spoilt.safetensors", tmp_path / "out"
+    spoil(tiny_checkpoint, spoilt)
+    weights = ("--weights", find_weights("compact"))
+    evaluation = ("evaluate", spoilt, *where(tiny_data), "--results", out, *weights)
+    prediction = ("predict", spoilt, tiny_data / "part/test", "--out", out, *weights)
+    for command in (evaluation, prediction):
+        refused(run(capsys, *command), message, ".safetensors")
+    assert list(tmp_path.iterdir()) == [spoilt]
+
+
+def test_a_detector_of_a_diverged_training_gives_an_error_and_no_score(
+    capsys, tiny_checkpoint, tiny_data, tmp_path
+):
+    spoilt, out = tmp_path / "spoilt.safetensors", tmp_path / "out"
+    rewritten(tiny_checkpoint, spoilt, tensors=lambda value: value * math.nan)
+    image = tiny_data / "part/test/spot/000.png"
+    refused(run(capsys, "predict", spoilt, image, "--out", out), "NaN")
+    refused(run(capsys, "evaluate", spoilt, *where(tiny_data), "--results", out), "NaN")
+    assert not list(out.glob("**/*.*"))
+
+
+def test_weights_that_cannot_be_had_offline_say_which_file_to_put_where(
+    capsys, tiny_data, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("RD4AD_WEIGHTS", raising=False)
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nothing listens
+    options = (*where(tiny_data), "--size-px", 64, "--out", tmp_path / "a.safetensors")
+    outcome = run(capsys, "train", *options, "--backbone", "resnet34")
+    refused(outcome, "resnet34-b627a593.pth into", str(tmp_path), "--backbone compact")
+
+
+@contextmanager
+def full_disk(n_bytes):
+    """Let no file grow beyond `n_bytes`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("n_bytes", [100, 5000])
+def test_a_full_disk_is_named_and_leaves_what_was_there(
+    capsys, tiny_checkpoint, tiny_data, tmp_path, n_bytes
+):
+    results = tmp_path / "results"
+    evaluation = ("evaluate", tiny_checkpoint, *where(tiny_data), "--results", results)
+    assert run(capsys, *evaluation)[0] == 0
+    assert run(capsys, "results", "index", "--results", results)[0] == 0
+    before = {file: file.read_bytes() for file in results.rglob("*") if file.is_file()}
+    image = tiny_data / "part/test/spot/000.png"
+    for command in (
+        (*evaluation, "--dataset", "another"),
+        ("predict", tiny_checkpoint, image, "--out", results / "out"),
+        ("results", "index", "--results", results),
+        ("data", "make", results / "made", "--train", 2),
+    ):
+        with full_disk(n_bytes):
+            outcome = run(capsys, *command)
+        refused(outcome, f"cannot write {results}", "make room")
+    assert {file: file.read_bytes() for file in results.rglob("*") if file.is_file()} == before
 
 
 def test_every_option_has_a_help_text():
