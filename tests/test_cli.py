@@ -4,6 +4,7 @@ import math
 import os
 import resource
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -17,7 +18,8 @@ import tifffile
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from rd4ad.cli import build_parser, main
 from rd4ad.methods.backbones import find_weights
@@ -483,6 +485,39 @@ def test_a_full_disk_is_named_and_leaves_what_was_there(
             outcome = run(capsys, *command)
         refused(outcome, f"cannot write {results}", "make room")
     assert {file: file.read_bytes() for file in results.rglob("*") if file.is_file()} == before
+
+
+@contextmanager
+def ctrl_c_after(n_steps):
+    """Send Ctrl-C to this process after so many steps of any optimiser."""
+    steps = []
+
+    def count(*_):
+        steps.append(1)
+        if len(steps) == n_steps:
+            signal.raise_signal(signal.SIGINT)
+
+    hook = register_optimizer_step_post_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def test_ctrl_c_in_training_costs_one_epoch_and_no_more(capsys, tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr("rd4ad.fitting.SAVE_EVERY_SECONDS", 0.0)
+    command = ("train", *where(tiny_data), *TINY, "--json", "--out")
+    straight, stopped = tmp_path / "straight.safetensors", tmp_path / "stopped.safetensors"
+    assert run(capsys, *command, straight)[0] == 0
+    with ctrl_c_after(5):  # of 3 in each of two epochs
+        refused(run(capsys, *command, stopped), "stopped; what was complete is kept")
+    assert not stopped.exists()
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [".stopped.safetensors.training.state", straight.name]
+    with ctrl_c_after(4):  # which never comes, as the first epoch is there already
+        assert run(capsys, *command, stopped)[0] == 0
+    first, second = load_file(straight), load_file(stopped)
+    assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_every_option_has_a_help_text():
