@@ -3,7 +3,6 @@
 One inference an image; opacity and threshold draw the kept judgement anew.
 """
 
-import threading
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -187,19 +186,6 @@ def part_of(path: str) -> str:
 def example_files(names: list[str]) -> list[Path]:
     """Return the bundled examples of the parts that have a detector."""
     return sorted(path for path in EXAMPLES.glob("*.jpg") if part_of(str(path)) in names)
-
-
-def warm_up(detectors: Detectors) -> threading.Thread:
-    """Load the first detector in the background, so that the first image need not wait for it."""
-
-    def load() -> None:
-        name = next(iter(detectors.files()), None)
-        if name is not None:
-            detectors.judge(name, np.zeros((64, 64, 3), np.uint8))
-
-    thread = threading.Thread(target=load, daemon=True)
-    thread.start()
-    return thread
 
 
 def _path_of(payload: Any) -> str | None:

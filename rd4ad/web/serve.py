@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-import gradio as gr
 import streamlit as st
 import uvicorn
 from fastapi import FastAPI, HTTPException
@@ -14,9 +13,10 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import rd4ad
-from rd4ad.web import api, live, live_address, reading
+from rd4ad.web import api, live_address, reading
 from rd4ad.web.answers import Kept
 from rd4ad.web.judging import Detectors
+from rd4ad.web.live_mount import LiveMount
 from rd4ad.web.uploads import MAX_BYTES
 
 HOME = Path(__file__).resolve().parents[2]
@@ -35,11 +35,12 @@ def create_app() -> FastAPI:
             f"no explorer at {script}: run from a checkout of the repository (pip install -e .)"
         )
     detectors, kept = Detectors(detector_folders()), Kept()
+    live = LiveMount(detectors, kept)
     explorer = st.App(script)  # reads .streamlit/config.toml beside the script
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with explorer.lifespan()(app):
+        async with explorer.lifespan()(app), live.running():
             yield
 
     app = FastAPIOffline(  # its page of documentation loads nothing from other hosts
@@ -63,21 +64,7 @@ def create_app() -> FastAPI:
         return RedirectResponse(live_address.PATH)
 
     app.include_router(api.router(reading.RESULTS, detectors, kept))
-    app.add_middleware(WarmUp, detectors=detectors)
-    gr.mount_gradio_app(
-        app,
-        live.build(detectors, kept),
-        path=live_address.PATH.rstrip("/"),
-        max_file_size=MAX_BYTES,
-        ssr_mode=False,
-        show_error=True,
-        footer_links=[],
-        allowed_paths=[str(live.EXAMPLES)],
-        theme=live.THEME,
-        css=live.CSS,
-        enable_monitoring=False,
-        pwa=False,
-    )
+    app.mount(live_address.PATH.rstrip("/"), live)
     live_address.announce()
     app.mount("/", explorer)  # last: it answers every path
     return app
@@ -117,20 +104,6 @@ class BodyLimit:
             return message
 
         await self.app(scope, counted, send)
-
-
-class WarmUp:
-    """Loads the first detector when somebody opens the live demo, before its page asks for it."""
-
-    def __init__(self, app: ASGIApp, detectors: Detectors) -> None:
-        self.app, self.detectors, self.is_warm = app, detectors, False
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; at the first one for the demo, begin to load."""
-        if not self.is_warm and scope.get("path", "").startswith(live_address.PATH):
-            self.is_warm = True
-            live.warm_up(self.detectors)
-        await self.app(scope, receive, send)
 
 
 def serve(host: str = "127.0.0.1", port: int = 7860) -> None:

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import urllib.request
 
 import pytest
@@ -31,3 +33,19 @@ def test_an_installation_without_its_pages_says_so(monkeypatch, tmp_path):
 def test_the_operators_detectors_stand_beside_the_bundled_ones(monkeypatch, tmp_path):
     monkeypatch.setenv("RD4AD_DETECTORS", str(tmp_path))
     assert serve.detector_folders()[-1] == tmp_path
+
+
+def test_the_server_answers_before_gradio_is_imported_and_the_demo_when_it_is_asked_for():
+    code = (
+        "import sys\n"
+        "from fastapi.testclient import TestClient\n"
+        "from rd4ad.web import serve\n"
+        "with TestClient(serve.create_app()) as client:\n"
+        "    assert client.get('/healthz').status_code == 200\n"
+        "    assert 'gradio' not in sys.modules\n"
+        "    assert 'gradio' in client.get('/live').text\n"
+        "    assert 'RD4AD live' in client.get('/live/config').json()['title']\n"
+        "    assert client.get('/live/nothing-here').status_code == 404\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,109 @@
+"""The live demo as a part of the application, built in the background or when first asked for.
+
+Importing Gradio takes longer than all else that a start needs, and most visitors come for the
+explorer. So the server answers first; the demo is built some seconds later, or at once if somebody
+asks for it.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.routing import Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from rd4ad.web import live_address
+from rd4ad.web.answers import Kept
+from rd4ad.web.judging import Detectors
+from rd4ad.web.uploads import MAX_BYTES
+
+WAIT_SECONDS = 10.0  # the first page of a start is painted by then
+
+
+class LiveMount:
+    """The demo as an ASGI application, to be mounted at `PATH`.
+
+    Args:
+        detectors: to choose from; the first is loaded when the demo is first opened.
+        kept: where judgements wait to be drawn anew.
+    """
+
+    def __init__(self, detectors: Detectors, kept: Kept) -> None:
+        self.detectors, self.kept = detectors, kept
+        self.is_opened = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, as soon as the demo is built."""
+        self.wanted.set()
+        demo = await asyncio.shield(self.demo)
+        if not self.is_opened:
+            self.is_opened = True
+            warm_up(self.detectors)
+        await demo(scope, receive, send)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Build the demo in the background and keep it alive inside the context."""
+        loop = asyncio.get_running_loop()
+        self.wanted, stop = asyncio.Event(), asyncio.Event()
+        self.demo: asyncio.Future[ASGIApp] = loop.create_future()
+        timer = loop.call_later(WAIT_SECONDS, self.wanted.set)
+        alive = asyncio.create_task(self._live_until(stop))
+        try:
+            yield
+        finally:
+            timer.cancel()
+            stop.set()
+            self.wanted.set()
+            await alive
+
+    async def _live_until(self, stop: asyncio.Event) -> None:
+        await self.wanted.wait()
+        if stop.is_set():
+            return
+        parent, demo = await run_in_threadpool(build, self.detectors, self.kept)
+        async with parent.router.lifespan_context(parent):
+            self.demo.set_result(demo)
+            await stop.wait()
+
+
+def build(detectors: Detectors, kept: Kept) -> tuple[FastAPI, ASGIApp]:
+    """Return an application whose lifespan is the demo's, and the demo as mounted in it."""
+    import gradio as gr
+
+    from rd4ad.web import live
+
+    parent = FastAPI()
+    gr.mount_gradio_app(
+        parent,
+        live.build(detectors, kept),
+        path=live_address.PATH.rstrip("/"),
+        max_file_size=MAX_BYTES,
+        ssr_mode=False,
+        show_error=True,
+        footer_links=[],
+        allowed_paths=[str(live.EXAMPLES)],
+        theme=live.THEME,
+        css=live.CSS,
+        enable_monitoring=False,
+        pwa=False,
+    )
+    demo = next(route.app for route in parent.routes if isinstance(route, Mount))
+    return parent, demo
+
+
+def warm_up(detectors: Detectors) -> threading.Thread:
+    """Load the first detector in the background, so that the first image need not wait for it."""
+
+    def load() -> None:
+        name = next(iter(detectors.files()), None)
+        if name is not None:
+            detectors.judge(name, np.zeros((64, 64, 3), np.uint8))
+
+    thread = threading.Thread(target=load, daemon=True)
+    thread.start()
+    return thread
