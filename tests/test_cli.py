@@ -137,6 +137,14 @@ def test_wrong_usage_exits_with_two(capsys, tiny_data, tmp_path, monkeypatch, wr
     assert message in errors
 
 
+@pytest.mark.parametrize("wrong", [("--train", 1), ("--seed", -1)])
+def test_parts_that_could_not_be_trained_on_are_not_made(capsys, tmp_path, wrong):
+    code, _, errors = run(capsys, "data", "make", tmp_path / "parts", *wrong)
+    assert code == 2
+    assert "--train must be 2 or more" in errors
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_unknown_option_exits_with_two():
     with pytest.raises(SystemExit) as stop:
         main(["train", "--no-such-option"])
