@@ -73,7 +73,11 @@ class Detector:
         batch_size: int = 16,
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[int, Maps]:
-        """Return the distance maps by layer, (N, h, w) float32, of images (N, S, S, 3) uint8."""
+        """Return the distance maps by layer, (N, h, w) float32, of images (N, S, S, 3) uint8.
+
+        Raises:
+            ValueError: a map holds NaN or infinity: the detector's training diverged.
+        """
         parts: list[dict[int, Tensor]] = []
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size]
@@ -81,7 +85,13 @@ class Detector:
             parts.append({layer: stack.cpu() for layer, stack in maps.items()})
             if progress:
                 progress(start + len(batch), len(images))
-        return {layer: torch.cat([part[layer] for part in parts]).numpy() for layer in parts[0]}
+        stacked = {layer: torch.cat([part[layer] for part in parts]) for layer in parts[0]}
+        if not all(bool(torch.isfinite(stack).all()) for stack in stacked.values()):
+            raise ValueError(
+                "the detector's distance maps hold NaN or infinity: its training diverged; "
+                "train it again with a lower --learning-rate"
+            )
+        return {layer: stack.numpy() for layer, stack in stacked.items()}
 
     def normalised(self, images: NDArray[np.uint8]) -> Tensor:
         """Return images (N, S, S, 3) uint8 as the teacher's input (N, 3, S, S) float32."""

@@ -138,7 +138,7 @@ def read_test(
         DatasetError: no test images, or unreadable ones (without skip_bad).
     """
     if not category.test:
-        raise DatasetError(f"{category.path} has no test images: expected test/<type>/*.png")
+        raise DatasetError(_without_test(category))
     read = read_images([s.path for s in category.test], size_px, skip_bad=skip_bad)
     samples = [category.test[i] for i in read.kept]
     labels = np.array([sample.label for sample in samples])
@@ -146,6 +146,10 @@ def read_test(
     if category.has_masks:
         masks = read_masks(samples, size_px)
     return EvaluationSet(samples, labels, masks, read.skipped), read.images
+
+
+def _without_test(category: Category) -> str:
+    return f"{category.path} has no test images: expected test/<type>/*.png"
 
 
 def determined_by(detector: Detector, dataset: str, category: str) -> dict[str, Any]:
@@ -265,6 +269,8 @@ def score_maps(
         DatasetError: a missing, unreadable or wrongly shaped map; the message names it.
     """
     opened = open_category(data, category)
+    if not opened.test:
+        raise DatasetError(_without_test(opened))
     homes = [maps, maps / "test", maps / category / "test"]
     read, masks = [], []
     for done, sample in enumerate(opened.test, start=1):

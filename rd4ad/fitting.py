@@ -8,11 +8,14 @@ threads).
 """
 
 import json
+import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -136,7 +139,8 @@ class Session:
             stage: its name, unique within a fit.
 
         Raises:
-            ValueError: the state file belongs to another configuration.
+            ValueError: the state file is damaged or belongs to another configuration, or the loss
+                is no longer finite.
         """
         epochs = self.config.epochs if epochs is None else epochs
         assert epochs is not None
@@ -147,6 +151,11 @@ class Session:
         self.report.start(stage, first_epoch * n_images)
         for epoch in range(first_epoch, epochs):
             loss = self._run_epoch(optimizer, n_images, loss_of, epoch, epochs, stage, loss)
+            if not math.isfinite(loss):
+                raise ValueError(
+                    f"the training diverged: the loss of epoch {epoch + 1} is {loss}; try a lower "
+                    "--learning-rate"
+                )
             is_last = epoch + 1 == epochs
             if is_last or time.monotonic() - saved > SAVE_EVERY_SECONDS:
                 self._save_state(state, parts, optimizer, epoch + 1, loss)
@@ -198,7 +207,7 @@ class Session:
     ) -> tuple[int, float]:
         if not path.exists():
             return 0, float("nan")
-        state = torch.load(path, weights_only=True)
+        state = _read_state(path)
         if state["fingerprint"] != self.fingerprint:
             raise ValueError(
                 f"{path} holds an unfinished training with another configuration: finish it with "
@@ -207,6 +216,16 @@ class Session:
         parts.load_state_dict(state["parts"])
         optimizer.load_state_dict(state["optimizer"])
         return int(state["epoch"]), float(state["loss"])
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        return {key: state[key] for key in ("fingerprint", "epoch", "loss", "parts", "optimizer")}
+    except (UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is no readable state of a training: it was damaged; remove it to start anew"
+        ) from error
 
 
 def state_path(out: Path, stage: str = "training") -> Path:
@@ -275,7 +294,8 @@ def _room_for(features: list[Tensor], n: int, cache_mib: int, file: Path) -> lis
     if sum(sizes) * 4 <= cache_mib * 2**20:
         flat = torch.empty(sum(sizes))
     else:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("wb") as reserved:  # a full disk is an error here, not a crash later
+            os.posix_fallocate(reserved.fileno(), 0, 4 * sum(sizes))
         flat = torch.from_file(str(file), shared=True, size=sum(sizes))
     return [
         part.view(n, h, w, c).permute(0, 3, 1, 2)

@@ -69,11 +69,6 @@ def predict_files(
                 raise
             rows.append(_row(name, path, None, str(error)))
             continue
-        if not np.isfinite(prediction.anomaly_map).all():
-            raise ValueError(
-                f"the anomaly map of {path} holds NaN or infinity: the detector's training "
-                "diverged; train it again with a lower --learning-rate"
-            )
         kept[name] = path
         _write_map(out / f"{name}.tiff", prediction)
         rows.append(_row(name, path, prediction, ""))

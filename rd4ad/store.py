@@ -270,7 +270,10 @@ def _replacing(target: Path) -> Iterator[Path]:
 
 
 def _same_run(target: Path, metrics: pd.DataFrame, statistics: PixelStatistics | None) -> Run:
-    run = read_run(target)
+    try:
+        run = read_run(target)
+    except ValueError as error:
+        raise ValueError(f"{error}; move {target} away to measure it anew") from error
     there, new = run.metrics["value"].to_numpy(), metrics["value"].to_numpy()
     if there.shape != new.shape or not np.allclose(there, new, atol=1e-6, equal_nan=True):
         raise ValueError(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import DatasetError, open_category
 from rd4ad.data.images import read_images
-from rd4ad.detector import Detector, checked_checkpoint_name
+from rd4ad.detector import Detector, checked_checkpoint_name, replace_file
 from rd4ad.fitting import OnProgress, Reporter, Session, remove_states
 from rd4ad.methods.method import method_class, seeded, teacher_of
 from rd4ad.prediction import Calibration
@@ -60,10 +60,15 @@ def train(
     Raises:
         DatasetError: no such category, no normal images, or an unreadable image (without skip_bad).
         FileNotFoundError: no teacher weights.
-        ValueError: a bad name for `out`, or the state file belongs to another configuration.
+        OSError: the folder of `out` cannot be written, or the disk is full.
+        ValueError: a bad name for `out`, a state file that is damaged or of another configuration,
+            or a training that diverged.
     """
     config = config or TrainingConfig()
     out = checked_checkpoint_name(out)
+    probe = out.with_name(f".{out.name}.probe")  # what cannot be written fails before the work
+    replace_file(probe, Path.touch)
+    probe.unlink()
     report = Reporter(on_progress)
     samples = open_category(Path(data), category).train
     read = read_images(

@@ -107,6 +107,8 @@ def test_an_empty_test_set_is_refused(detector, copied, tmp_path):
     with pytest.raises(ValueError, match="has no test images"):
         evaluate(detector, copied, "part", results=tmp_path)
     assert not (tmp_path / "runs").exists()
+    with pytest.raises(ValueError, match="has no test images"):
+        score_maps(tmp_path, copied, "part")
 
 
 def test_a_bad_image_stops_or_is_skipped(detector, copied, tmp_path):

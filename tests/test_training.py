@@ -1,6 +1,7 @@
 import hashlib
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -93,6 +94,37 @@ def test_a_state_of_another_configuration_is_refused(tiny_data, tmp_path, monkey
         train(tiny_data, "part", CONFIG, out=out, on_progress=kill)
     with pytest.raises(ValueError, match="holds an unfinished training with another configuration"):
         train(tiny_data, "part", replace(CONFIG, seed=5), out=out)
+
+
+@pytest.mark.parametrize("content", [b"", b"no state", b"PK\x03\x04 a torn archive"])
+def test_a_damaged_state_is_named_with_the_way_out(tiny_data, tmp_path, content):
+    out = tmp_path / "part.safetensors"
+    state_path(out).write_bytes(content)
+    with pytest.raises(ValueError, match=r"training\.state.*damaged; remove it to start anew"):
+        train(tiny_data, "part", CONFIG, out=out)
+
+
+def test_a_training_that_diverges_stops_and_says_what_to_do(tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        ReverseDistillation, "loss", lambda self, features, kind: features[0].sum() * math.nan
+        + sum(p.sum() for p in self.fitted_parts().parameters()),
+    )  # fmt: skip
+    out = tmp_path / "part.safetensors"
+    with pytest.raises(ValueError, match="diverged: the loss of epoch 1 is nan.*learning-rate"):
+        train(tiny_data, "part", CONFIG, out=out)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_too_full_for_the_features_is_an_error_and_leaves_nothing(tiny_data, tmp_path):
+    out = tmp_path / "part.safetensors"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            train(tiny_data, "part", CONFIG, out=out, cache_mib=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_features_in_a_file_equal_features_in_memory(tmp_path):
