@@ -8,7 +8,7 @@ from PIL import Image
 
 from rd4ad import Detector, evaluate
 from rd4ad.data.folders import open_category
-from rd4ad.evaluation import read_test
+from rd4ad.evaluation import read_test, score_maps
 from rd4ad.figures import DEFINITIONS, figure_grid, figures
 from rd4ad.index import scan_runs
 from rd4ad.metrics import aupro, image_auroc, pixel_auroc

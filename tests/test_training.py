@@ -110,7 +110,7 @@ def test_a_training_that_diverges_stops_and_says_what_to_do(tiny_data, tmp_path,
         + sum(p.sum() for p in self.fitted_parts().parameters()),
     )  # fmt: skip
     out = tmp_path / "part.safetensors"
-    with pytest.raises(ValueError, match="diverged: the loss of epoch 1 is nan.*learning-rate"):
+    with pytest.raises(ValueError, match=r"diverged: the loss of epoch 1 is nan.*learning-rate"):
         train(tiny_data, "part", CONFIG, out=out)
     assert list(tmp_path.iterdir()) == []
 
