@@ -344,6 +344,11 @@ def _add_results(commands: Any) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     index = _add(actions, "index", _index, "Rebuild results/index.parquet from the run folders.")
     show = _add(actions, "show", _show, "Print the figures of the indexed runs.")
+    text = "Give runs that were stored without confidence intervals theirs; no figure changes."
+    intervals = _add(actions, "intervals", _intervals, text)
+    intervals.add_argument("runs", type=Path, nargs="+", help="run folders")
+    text = "folder of categories, for the masks of runs that do not keep them"
+    intervals.add_argument("--data", type=Path, default=Path("data"), help=text)
     for action in (index, show):
         action.add_argument("--results", type=Path, default=Path("results"), help="results folder")
     show.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -357,6 +362,22 @@ def _index(options: argparse.Namespace) -> int:
         print(f"skipped {run.path}: {run.reason}", file=sys.stderr)
     n_runs = index.run_id.nunique()
     print(f"indexed {n_runs} runs, {len(index)} figures; {len(broken)} broken runs skipped")
+    return 0
+
+
+def _intervals(options: argparse.Namespace) -> int:
+    from rd4ad.comparison import add_intervals
+    from rd4ad.scoring import anomaly_maps
+    from rd4ad.store import read_run
+    from rd4ad.web.lab import own_scoring
+    from rd4ad.web.pictures import masks_of
+
+    for path in options.runs:
+        run = read_run(path.resolve())
+        maps = anomaly_maps(run.distances(), own_scoring(run), run.record["size_px"])
+        masks = masks_of(run, list(run.images()["image"]), options.data)
+        n = int(add_intervals(run, maps, masks).metrics["ci_low"].notna().sum())
+        print(f"{path}: {n} figures have intervals; `rd4ad results index` lists them")
     return 0
 
 

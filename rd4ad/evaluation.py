@@ -20,6 +20,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from rd4ad import metrics
+from rd4ad.comparison import with_intervals
 from rd4ad.data.folders import Category, DatasetError, Sample, open_category
 from rd4ad.data.images import read_images, read_mask, read_mask_for, read_masks
 from rd4ad.detector import Detector
@@ -99,6 +100,10 @@ def evaluate(
     image_scores = scores(kept, detector.scoring, detector.size_px, maps)
     name = dataset or Path(data).resolve().name
     determining = determined_by(detector, name, category)
+    pixels = None if test.masks is None else metrics.pixel_statistics(test.masks, maps)
+    table = with_intervals(
+        pd.DataFrame(rows), determining["scoring"], test.labels, image_scores, pixels
+    )
     record = determining | {
         "run_id": run_id(determining),
         "n_test_images": len(test.samples),
@@ -113,11 +118,12 @@ def evaluate(
     return write_run(
         Path(results),
         record | surroundings(),
-        pd.DataFrame(rows),
+        table,
         image_table(test, image_scores),
         curve_points(test.labels, image_scores, test.masks, maps),
         kept,
         test.masks if keep_masks else None,
+        pixels,
     )
 
 

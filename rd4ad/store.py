@@ -317,7 +317,7 @@ def read_run(path: Path) -> Run:
     if (path / "statistics.npz").exists():
         with named(path / "statistics.npz"), ZipFile(path / "statistics.npz") as archive:
             archive.namelist()
-    return Run(path, record, metrics.assign(is_default=_is_default(metrics, record["scoring"])))
+    return Run(path, record, metrics.assign(is_default=own_rows(metrics, record["scoring"])))
 
 
 @contextmanager
@@ -369,7 +369,13 @@ def _read_metrics(path: Path) -> pd.DataFrame:
     )
 
 
-def _is_default(metrics: pd.DataFrame, scoring: Mapping[str, Any]) -> "pd.Series[bool]":
+def own_rows(metrics: pd.DataFrame, scoring: Mapping[str, Any]) -> "pd.Series[bool]":
+    """Return which figures are at a run's own scoring, as its record has it.
+
+    >>> rows = pd.DataFrame({"layers": ["1", "2"], "fusion": "sum", "smoothing": 4.0})
+    >>> own_rows(rows, {"layers": "2", "fusion": "sum", "sigma_px": 4.0}).tolist()
+    [False, True]
+    """
     return (
         (metrics.layers == scoring["layers"])
         & (metrics.fusion == scoring["fusion"])

@@ -547,3 +547,22 @@ def test_help_needs_no_torch():
     code = "import sys, rd4ad.cli as c; c.build_parser(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_runs_without_intervals_gain_them_from_their_masks(
+    capsys, tiny_checkpoint, copied, tmp_path
+):
+    results = tmp_path / "results"
+    run(capsys, "evaluate", tiny_checkpoint, *where(copied), "--results", results)
+    folder = next((results / "runs").iterdir())
+    whole = (folder / "metrics.csv").read_text()
+    with (folder / "metrics.csv").open() as file:
+        rows = [row | {"ci_low": "", "ci_high": ""} for row in csv.DictReader(file)]
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    refused(run(capsys, "results", "intervals", folder, "--data", tmp_path), "expected the masks")
+    code, text, _ = run(capsys, "results", "intervals", folder, "--data", copied)
+    assert (code, (folder / "metrics.csv").read_text()) == (0, whole)
+    assert "9 figures have intervals" in text

@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -54,6 +55,29 @@ def test_the_stored_distances_give_the_stored_figures_again(detector, tiny_data,
     np.testing.assert_allclose(images.score, maps.max((1, 2)), rtol=1e-6)
 
 
+def test_figures_at_the_runs_own_scoring_alone_have_intervals(detector, tiny_data, tmp_path):
+    run = evaluate(detector, tiny_data, "part", results=tmp_path)
+    own = run.metrics[run.metrics.is_default]
+    assert len(own) == len(DEFINITIONS)
+    assert own.ci_low.le(own.value).all()
+    assert own.ci_high.ge(own.value).all()
+    assert run.metrics[~run.metrics.is_default][["ci_low", "ci_high"]].isna().all(axis=None)
+    assert run.statistics().n_images == 8
+    assert (run.path / "statistics.npz").stat().st_size < 60_000
+
+
+def test_a_run_of_a_time_before_intervals_gains_them_when_measured_again(
+    detector, tiny_data, tmp_path
+):
+    run = evaluate(detector, tiny_data, "part", results=tmp_path)
+    bare = pd.read_csv(run.path / "metrics.csv").assign(ci_low=np.nan, ci_high=np.nan)
+    bare.to_csv(run.path / "metrics.csv", index=False)
+    (run.path / "statistics.npz").unlink()
+    again = evaluate(detector, tiny_data, "part", results=tmp_path)
+    pd.testing.assert_frame_equal(again.metrics, run.metrics)
+    assert again.statistics() is not None
+
+
 def test_masks_are_stored_when_asked_for_and_not_otherwise(detector, tiny_data, tmp_path):
     plain = evaluate(detector, tiny_data, "part", results=tmp_path / "plain")
     assert plain.masks() is None
@@ -85,6 +109,9 @@ def test_a_category_without_masks_is_judged_by_image_and_says_why(detector, copi
     assert 0 <= default(run, "image_auroc").value <= 1
     assert np.isnan(default(run, "aupro").value)
     assert default(run, "aupro").reason == "the category has no masks"
+    assert np.isnan(default(run, "aupro").ci_low)
+    assert default(run, "image_auroc").ci_low <= default(run, "image_auroc").value
+    assert run.statistics() is None
     assert not any(run.curves().curve.str.startswith("p"))
 
 
