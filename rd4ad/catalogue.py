@@ -40,6 +40,22 @@ METHODS = {
         title="RD4AD", home="rd4ad.methods.reverse_distillation:ReverseDistillation",
         source="Deng & Li, CVPR 2022", epochs=200, learning_rate=0.005,  # hq-deng/RD4AD main.py
     ),
+    "riad": Entry(
+        title="RIAD", home="rd4ad.methods.riad:Riad",
+        source="Zavrtanik et al., Pattern Recognition 2021",
+        layers=(1,), has_one_map=True, backbones=(NO_BACKBONE,),
+        epochs=300, batch_size=4, learning_rate=1e-4, sigma_px=0.0,
+    ),
+    "mkd": Entry(
+        title="MKD", home="rd4ad.methods.mkd:MultiresolutionDistillation",
+        source="Salehi et al., CVPR 2021", epochs=601, batch_size=64,  # section 3.2, config.yaml
+        learning_rate=0.001, score="image",
+    ),
+    "uninformed_students": Entry(
+        title="US", home="rd4ad.methods.uninformed_students:UninformedStudents",
+        source="Bergmann et al., CVPR 2020", epochs=100, batch_size=2,  # 1 in the paper
+        learning_rate=0.0001, sigma_px=0.0,
+    ),
 }  # fmt: skip
 """By the name that configurations, checkpoints and runs store."""
 

@@ -1,0 +1,167 @@
+"""RIAD: its losses against slow versions from the definitions, and training from end to end."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from rd4ad.config import TrainingConfig
+from rd4ad.detector import Detector, normalise
+from rd4ad.evaluation import evaluate
+from rd4ad.fitting import state_path
+from rd4ad.methods.riad import (
+    CELLS_PX,
+    GMS_CONSTANT,
+    Riad,
+    deal_cells,
+    gradient_distance,
+    inpainting_loss,
+    structural_similarity,
+    unit_range,
+)
+from rd4ad.training import train
+
+CONFIG = TrainingConfig(method="riad", size_px=64, epochs=2, holdout=0.0)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("riad") / "part.safetensors"
+    train(tiny_data, "part", CONFIG, out=out)
+    return out
+
+
+def test_every_pixel_is_filled_in_once_from_an_image_without_it():
+    method = Riad("none").eval()
+    seen = []
+
+    def copies(images):
+        seen.append(images)
+        return images + 0.25
+
+    method.unet.forward = copies
+    images = torch.rand(2, 3, 64, 64) + 1
+    sets = deal_cells(64, 8, torch.Generator().manual_seed(1))
+    restored = method.inpaint(images, sets)
+    assert torch.equal(restored, torch.full_like(images, 0.25))  # nothing of itself was visible
+    hidden = torch.stack([view == 0 for view in seen]).sum(0)
+    assert torch.equal(hidden, torch.ones_like(hidden))
+
+
+@pytest.mark.parametrize("cell_px", CELLS_PX)
+def test_cells_are_dealt_evenly_and_anew_each_time(cell_px):
+    generator = torch.Generator().manual_seed(0)
+    first, second = (deal_cells(64, cell_px, generator) for _ in range(2))
+    cells = first[::cell_px, ::cell_px]
+    assert torch.equal(torch.kron(cells, torch.ones(cell_px, cell_px, dtype=torch.long)), first)
+    counts = cells.flatten().bincount(minlength=3)
+    assert counts.max() - counts.min() <= 1
+    assert not torch.equal(first, second)
+
+
+def slow_gradient_distance(a, b):
+    """One scale of the distance, pixel by pixel, of grey images (S, S)."""
+    size = len(a)
+
+    def length(image, y, x):
+        rows, columns = ([min(max(c + d, 0), size - 1) for d in (-1, 0, 1)] for c in (y, x))
+        gx = sum(image[r, columns[2]] - image[r, columns[0]] for r in rows) / 3
+        gy = sum(image[rows[2], c] - image[rows[0], c] for c in columns) / 3
+        return math.sqrt(gx**2 + gy**2)
+
+    distance = np.zeros((size, size))
+    for y in range(size):
+        for x in range(size):
+            ga, gb = length(a, y, x), length(b, y, x)
+            c = GMS_CONSTANT
+            distance[y, x] = 1 - (2 * ga * gb + c) / (ga**2 + gb**2 + c)
+    return distance
+
+
+def test_the_gradient_distance_is_the_mean_of_four_scales():
+    a, b = torch.rand(2, 1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    expected = torch.zeros(16, 16)
+    for scale in (1, 2, 4, 8):
+        grey_a, grey_b = (
+            i.mean((0, 1)).reshape(16 // scale, scale, 16 // scale, scale).mean((1, 3))
+            for i in (a, b)
+        )
+        one = torch.tensor(slow_gradient_distance(grey_a.numpy(), grey_b.numpy()))
+        expected += torch.nn.functional.interpolate(
+            one[None, None].float(), size=16, mode="bilinear"
+        )[0, 0]
+    assert torch.allclose(gradient_distance(a, b)[0], expected / 4, atol=1e-5)
+
+
+def test_ssim_of_a_window_follows_its_definition():
+    a, b = torch.rand(2, 1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    weights = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
+    weights = np.outer(weights, weights) / weights.sum() ** 2
+    wa, wb = (image[0, 2, 1:12, 0:11].double().numpy() for image in (a, b))
+    ma, mb = (weights * wa).sum(), (weights * wb).sum()
+    va, vb = (weights * (wa - ma) ** 2).sum(), (weights * (wb - mb) ** 2).sum()
+    cov = (weights * (wa - ma) * (wb - mb)).sum()
+    c1, c2 = 0.01**2, 0.03**2
+    expected = (2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
+    similarity = structural_similarity(a, b)
+    assert similarity.shape == (1, 3, 2, 2)
+    assert similarity[0, 2, 1, 0].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_loss_has_finite_gradients_even_where_the_image_is_flat():
+    restored = torch.full((1, 3, 32, 32), 0.5, requires_grad=True)
+    inpainting_loss(torch.zeros(1, 3, 32, 32), restored).backward()
+    assert restored.grad.isfinite().all()
+
+
+def test_the_pixels_of_a_normalised_image_are_found_again():
+    images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
+    method = Riad("none").eval()
+    method.inpaint = lambda images, sets: seen.append(images) or images
+    seen = []
+    maps = method.distance_maps(normalise(images))[1]
+    assert torch.allclose(seen[0], unit_range(images), atol=1e-6)
+    assert maps.max() == 0
+
+
+def test_a_checkpoint_gives_the_same_maps_again_and_a_run(checkpoint, tiny_data, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
+    first, second = (Detector.load(checkpoint) for _ in range(2))
+    maps = first.distances(images)
+    assert list(maps) == [1]
+    assert maps[1].shape == (3, 16, 16)
+    assert np.isfinite(maps[1]).all()
+    assert (maps[1] >= 0).all()
+    assert np.array_equal(second.distances(images)[1], maps[1])
+    alone = first.distances(images[1:2])[1]
+    assert np.allclose(alone[0], maps[1][1], atol=1e-5)  # a function of one image
+    run = evaluate(first, tiny_data, "part", results=tmp_path)
+    assert run.metrics.value.notna().any()
+
+
+class KilledError(Exception):
+    """Stands for the end of the process in the middle of an epoch."""
+
+
+def test_a_killed_training_resumes_to_the_weights_of_one_that_was_not(
+    checkpoint, tiny_data, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("rd4ad.fitting.SAVE_EVERY_SECONDS", 0.0)
+    out = tmp_path / "part.safetensors"
+    torch.rand(3)  # whatever was drawn before must not matter
+
+    def kill(progress):
+        if progress.stage == "training" and progress.done > 14:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(tiny_data, "part", CONFIG, out=out, on_progress=kill)
+    assert state_path(out).exists()
+    resumed = train(tiny_data, "part", CONFIG, out=out).method.state_dict()
+    straight = Detector.load(checkpoint).method.state_dict()
+    assert all(
+        torch.equal(value, straight[key])
+        for key, value in resumed.items()
+        if not key.endswith("num_batches_tracked")
+    )
