@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from rd4ad.web import export, frame, leaderboard, reading, tables, widgets
+from rd4ad.web import certainty, export, frame, leaderboard, reading, tables, widgets
 from rd4ad.web.look import KIND_NAMES
 
 if not frame.under_streamlit():  # `python app.py`, as a Gradio Space runs it
@@ -99,8 +99,9 @@ if clicked is not None:
             title = f"{column} · {leaderboard.row_name(row)}"
             widgets.show_card(title, tables.card(cell, units.text))
             for run in filter(None, map(reading.run_named, cell["runs"])):
+                figure = certainty.figure_card(run, cell, units.text)
                 title = f"Run {run.record['run_id']}"
-                widgets.show_card(title, tables.run_card(run), tables.commands(run))
+                widgets.show_card(title, figure | tables.run_card(run), tables.commands(run))
 
 left, right = st.columns(2)
 with left.expander("Compare two columns", expanded="first" in st.query_params):
@@ -110,9 +111,11 @@ with left.expander("Compare two columns", expanded="first" in st.query_params):
     )
     other = widgets.choose("Second", names, "second", "See First.", default="○ PaDiM 256")
     compared = leaderboard.delta(table, one, other)
+    told = reading.certainty_of(shown, one, other)
     st.markdown(leaderboard.outcome(compared, one, other))
+    st.markdown(certainty.verdict(told))
     st.dataframe(
-        tables.styled_delta(compared, units.text),
+        tables.styled_delta(compared, units.text, told),
         width="stretch",
         placeholder="–",
         alt=f"{one} minus {other} by category",

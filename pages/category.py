@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from rd4ad.published import OBJECTS, TEXTURES
-from rd4ad.web import charts, frame, leaderboard, reading, tables, widgets
+from rd4ad.web import certainty, charts, frame, leaderboard, reading, tables, widgets
 
 units = frame.open_page(
     "Category",
@@ -76,6 +76,15 @@ if not mine.empty:
         tables.styled_runs(mine, units.text), width="stretch", hide_index=True,
         placeholder="–", alt=f"Measured runs of {category}",
     )  # fmt: skip
+    st.caption(
+        "In brackets: the 95% interval over test images, where the run keeps one. It does not "
+        "cover another seed."
+    )
+    seeds = certainty.seeds_table(index, dataset, category, units.text)
+    if not seeds.empty:
+        st.dataframe(seeds, width="stretch", hide_index=True, placeholder="–",
+                     alt=f"Mean and standard deviation over seeds, {category}")  # fmt: skip
+        st.caption("Mean ± standard deviation over the seeds of one setting.")
     st.subheader("Curves")
     kind = widgets.pick(
         "Curve", charts.CURVES, "curve", "All measured runs over each other; hover for thresholds."

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from rd4ad.comparison import seed_spread
 from rd4ad.published import GROUPS, KEYS, average
 from rd4ad.web.look import BACKBONES, KIND_MARKS, METHODS
 
@@ -24,7 +25,7 @@ PRO_DEFINITIONS = {
 """Measured figures that are PRO, by definition."""
 AVERAGES = {"avg_texture": "Textures", "avg_object": "Objects", "avg_total": "Total"}
 CELL_COLUMNS = (
-    *KEYS, "category", "definition", "value", "kind", "source", "note", "stated", "runs",
+    *KEYS, "category", "definition", "value", "sd", "kind", "source", "note", "stated", "runs",
 )  # fmt: skip
 _RUN_KEYS = ["method", "backbone", "size_px", "epochs", "layers", "fusion", "smoothing"]
 
@@ -42,14 +43,14 @@ def published_cells(table: pd.DataFrame, averages: pd.DataFrame) -> pd.DataFrame
     ours["stated"] = ours["stated"].mask(ours["agrees"])
     cells = pd.concat([rows, ours[ours["value"].notna()]], ignore_index=True)
     none = pd.Series([()] * len(cells), cells.index, dtype=object)
-    return cells.assign(runs=none)[list(CELL_COLUMNS)]
+    return cells.assign(runs=none, sd=float("nan"))[list(CELL_COLUMNS)]
 
 
 def measured_cells(index: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return the cells of the runs on a data set, each at its own scoring.
 
-    Several seeds of one setting make one cell: their mean. Averages over categories are there only
-    where every category was measured.
+    Several seeds of one setting make one cell: their mean, and in `sd` their standard deviation.
+    Averages over categories are there only where every category was measured.
 
     Args:
         index: as `rd4ad.index.read_index` returns it.
@@ -60,8 +61,7 @@ def measured_cells(index: pd.DataFrame, dataset: str) -> pd.DataFrame:
         index["is_default"] & (index["dataset"] == dataset) & index["metric"].isin(wanted)
     ].dropna(subset="value")
     rows = rows.assign(epochs=rows["epochs"].fillna(-1))
-    groups = rows.groupby([*_RUN_KEYS, "metric", "category"], sort=False)
-    cells = groups.agg(value=("value", "mean"), runs=("run_id", tuple)).reset_index()
+    cells = seed_spread(rows).rename(columns={"mean": "value"})
     cells["definition"] = cells["metric"].map(PRO_DEFINITIONS).fillna("exact")
     everything = GROUPS if dataset == MVTEC else {"avg_total": tuple(sorted(set(rows["category"])))}
     means = []

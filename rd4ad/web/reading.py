@@ -11,11 +11,12 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
+from rd4ad.comparison import Difference, Resampled, mean_of, resample
 from rd4ad.index import read_index
 from rd4ad.published import averages, read_published
 from rd4ad.scoring import Scoring, layers_name
 from rd4ad.store import Run, read_run
-from rd4ad.web import lab, pictures
+from rd4ad.web import certainty, lab, pictures
 from rd4ad.web.audit import Upload
 from rd4ad.web.leaderboard import published_cells, unqualified
 from rd4ad.web.tables import of_category, run_label
@@ -104,6 +105,16 @@ def images_of(run: Run) -> pd.DataFrame:
 def curves_of(run: Run) -> pd.DataFrame:
     """Return the run's stored curves."""
     return _curves(run.path, _modified(run.path))
+
+
+def certainty_of(cells: pd.DataFrame, first: str, second: str) -> dict[str, Difference]:
+    """Return how sure the difference of two columns is; see `rd4ad.web.certainty`."""
+
+    def resampled(run_ids: tuple[str, ...]) -> Resampled:
+        paths = [RESULTS / "runs" / run_id for run_id in run_ids]
+        return mean_of([_resampled(path, _modified(path)) for path in paths])
+
+    return certainty.of_columns(cells, first, second, resampled)
 
 
 def distances_of(run: Run) -> dict[int, NDArray[np.float32]]:
@@ -301,6 +312,11 @@ def _images(path: Path, modified: float) -> pd.DataFrame:
 @st.cache_data(show_spinner=False, max_entries=64)
 def _curves(path: Path, modified: float) -> pd.DataFrame:
     return _run(path, modified).curves()
+
+
+@st.cache_resource(show_spinner="Resampling test images", max_entries=256)
+def _resampled(path: Path, modified: float) -> Resampled:
+    return resample(_run(path, modified))
 
 
 @st.cache_resource(show_spinner="Reading distance maps", max_entries=4)

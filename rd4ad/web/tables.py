@@ -1,11 +1,13 @@
 """Tables as the pages show them: figures in the chosen units, the best in a row marked."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from rd4ad.comparison import Difference
 from rd4ad.store import Run
 from rd4ad.web.leaderboard import AVERAGES, row_name
 from rd4ad.web.look import BACKBONES, KIND_NAMES, METHODS
@@ -53,14 +55,33 @@ def styled(table: pd.DataFrame, best: pd.DataFrame, text: Text, *, heat: bool) -
     return style
 
 
-def styled_delta(compared: pd.DataFrame, text: Text) -> Styler:
-    """Return the `delta` of two columns with signed differences, wins and losses tinted."""
+def styled_delta(compared: pd.DataFrame, text: Text, told: Mapping[str, Difference]) -> Styler:
+    """Return the `delta` of two columns with signed differences, wins and losses tinted.
+
+    Args:
+        compared: see `rd4ad.web.leaderboard.delta`.
+        text: prints one figure.
+        told: see `rd4ad.web.certainty`; where it has an interval, it is shown.
+    """
     tint = {"win": "rgba(0, 114, 178, 0.2)", "loss": "rgba(213, 94, 0, 0.2)", "tie": "transparent"}
-    shown = compared.rename(index=row_name)
-    looks = shown["outcome"].map(lambda outcome: f"background-color: {tint[outcome]}")
 
     def signed(difference: Any) -> str:
         return f"{'+' if difference > 0 else ''}{text(difference)}"
+
+    known = {name: one for name, one in told.items() if not one.reason}
+    certain = pd.DataFrame(
+        {
+            name: (
+                f"[{signed(one.ci_low)}, {signed(one.ci_high)}]",
+                "yes" if one.is_distinguishable else "no",
+            )
+            for name, one in known.items()
+        },
+        index=["95% interval", "distinguishable"],
+    ).T
+    shown = compared.join(certain.reindex(compared.index).fillna("–")) if known else compared
+    shown = shown.rename(index=row_name)
+    looks = shown["outcome"].map(lambda outcome: f"background-color: {tint[outcome]}")
 
     style = shown.style.format({"first": text, "second": text, "difference": signed})
     return style.apply(lambda _: looks, subset=["outcome"])
@@ -83,9 +104,20 @@ def card(cell: "pd.Series[Any]", text: Text) -> dict[str, str]:
         said["Stated by the source"] = f"{text(cell['stated'])}; its own rows give the above"
     if cell["category"] in AVERAGES:
         said["Average"] = "computed here from the rows above"
-    if len(cell["runs"]) > 1:
+    if pd.notna(cell["sd"]):
+        said["Mean of"] = f"{len(cell['runs'])} seeds, standard deviation {text(cell['sd'])}"
+    elif len(cell["runs"]) > 1:
         said["Mean of"] = f"{len(cell['runs'])} runs"
     return {name: str(value) for name, value in said.items() if value}
+
+
+def with_interval(value: float, low: float, high: float, text: Text) -> str:
+    """Return a figure with its interval, if it has one, as printed.
+
+    >>> with_interval(0.974, 0.951, 0.99, "{:.3f}".format)
+    '0.974 [0.951, 0.990]'
+    """
+    return text(value) if pd.isna(low) else f"{text(value)} [{text(low)}, {text(high)}]"
 
 
 def run_card(run: Run) -> dict[str, str]:
@@ -138,12 +170,18 @@ def commands(run: Run) -> str:
 def runs_table(index: pd.DataFrame) -> pd.DataFrame:
     """Return one row a measured run with its figures as fractions, at the run's own scoring.
 
+    Beside every figure are the ends of its 95% interval, `<metric>_ci_low` and `<metric>_ci_high`.
+
     Args:
         index: as `rd4ad.index.read_index` returns it.
     """
     chosen = index[index["is_default"]]
     keys = ["dataset", "category", "method", "backbone", "size_px", "seed", "layers", "smoothing"]
-    table = chosen.pivot(index=["run_id", *keys], columns="metric", values="value")
+    parts = ["value", "ci_low", "ci_high"]
+    table = chosen.pivot(index=["run_id", *keys], columns="metric", values=parts)
+    table.columns = pd.Index(
+        [metric if part == "value" else f"{metric}_{part}" for part, metric in table.columns]
+    )
     return table.reset_index()
 
 
@@ -171,7 +209,7 @@ def pairs_in_words(values: Mapping[str, float], text: Text) -> str:
 
 
 def styled_runs(runs: pd.DataFrame, text: Text) -> Styler:
-    """Return measured runs with readable headers, figures in the chosen units."""
+    """Return measured runs with readable headers, figures in the chosen units with intervals."""
     settings = {
         "method": "Method", "backbone": "Backbone", "size_px": "Size, px", "seed": "Seed",
         "layers": "Layers", "smoothing": "Smoothing, px",
@@ -179,7 +217,12 @@ def styled_runs(runs: pd.DataFrame, text: Text) -> Styler:
     figures = {name: title for name, title in FIGURES.items() if name in runs}
     shown = runs[[*settings, *figures]].rename(columns=settings | figures)
     formats: dict[str, Any] = dict.fromkeys(figures.values(), text)
-    return shown.style.format(formats | {"Smoothing, px": "{:g}"})
+    style = shown.style.format(formats | {"Smoothing, px": "{:g}"})
+    for name, title in figures.items():
+        for row, low, high in runs[[f"{name}_ci_low", f"{name}_ci_high"]].itertuples(name=None):
+            show = partial(with_interval, low=low, high=high, text=text)
+            style = style.format(show, subset=([row], [title]))
+    return style
 
 
 def in_words(cells: pd.DataFrame, text: Text) -> str:

@@ -200,3 +200,26 @@ def test_a_category_without_a_run_says_how_to_measure_it(results, opened):
 def test_images_on_disk_are_named_as_a_source(results, monkeypatch, tiny_data, opened):
     monkeypatch.setattr(reading, "DATA", tiny_data)
     assert any("MVTec AD: part" in caption.value for caption in opened().sidebar.caption)
+
+
+def test_the_papers_columns_say_why_their_difference_cannot_be_told_from_chance(results, opened):
+    assert any("Cannot be told for 15 categories" in m.value for m in opened().markdown)
+
+
+def test_a_run_against_itself_is_not_distinguishable(measured, opened):
+    page = opened()
+    page.selectbox("dataset").set_value("Generated parts").run()
+    name = page.selectbox("first").options[0]
+    page.selectbox("first").set_value(name)
+    page.selectbox("second").set_value(name).run()
+    assert any("0 of 1 differences" in m.value for m in page.markdown)
+    shown = page.dataframe[-1].value
+    assert shown["distinguishable"].tolist()[0] == "no"
+    assert shown["95% interval"].tolist()[0] == "[0.0, 0.0]"
+
+
+def test_runs_of_a_category_are_shown_with_what_their_intervals_mean(measured, opened):
+    page = opened("pages/category.py")
+    assert not any("95% interval" in caption.value for caption in page.caption)
+    page.selectbox("category").set_value("Generated parts / transistor").run()
+    assert any("95% interval over test images" in caption.value for caption in page.caption)

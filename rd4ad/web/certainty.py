@@ -1,0 +1,123 @@
+"""How sure the figures on the pages are: intervals, differences of two columns, spread of seeds."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from rd4ad.comparison import NOT_STORED, Difference, Resampled, differences, seed_spread
+from rd4ad.store import Run
+from rd4ad.web.leaderboard import AVERAGES, PRO_DEFINITIONS, labels
+from rd4ad.web.look import METHODS
+from rd4ad.web.tables import FIGURES, Text, with_interval
+
+Runs = Callable[[tuple[str, ...]], Resampled]
+
+
+def measured_metric(cell: "pd.Series[Any]") -> str:
+    """Return the name that runs store a cell's figure under; PRO has one a definition.
+
+    >>> measured_metric(pd.Series({"metric": "pro", "definition": "MVTec, limit 0.05"}))
+    'aupro_0.05'
+    """
+    if cell["metric"] != "pro":
+        return str(cell["metric"])
+    return next(m for m, definition in PRO_DEFINITIONS.items() if definition == cell["definition"])
+
+
+def of_columns(
+    cells: pd.DataFrame,
+    first: str,
+    second: str,
+    resampled: Runs,
+) -> dict[str, Difference]:
+    """Return the difference of two columns by category, averages left out, as far as it is known.
+
+    Args:
+        cells: of one metric; see `rd4ad.web.leaderboard.choose`.
+        first: label of a column.
+        second: label of another.
+        resampled: returns the mean of runs, by their ids; may raise ValueError, the reason.
+    """
+    cells = cells[~cells["category"].isin(list(AVERAGES))]
+    columns = labels(cells)
+    one, other = (cells[columns == name].set_index("category") for name in (first, second))
+    return {
+        category: _told(one.loc[category], other.loc[category], resampled)
+        for category in one.index
+        if category in other.index
+    }
+
+
+def _told(
+    first: "pd.Series[Any]",
+    second: "pd.Series[Any]",
+    resampled: Runs,
+) -> Difference:
+    values = float(first["value"]), float(second["value"])
+    if any(cell["kind"] != "reproduced" for cell in (first, second)):
+        return Difference(*values, reason="a source printed the figure and no scores of its images")
+    metrics = [measured_metric(cell) for cell in (first, second)]
+    if metrics[0] != metrics[1]:
+        return Difference(*values, reason="the columns are of two definitions")
+    try:
+        found = differences(resampled(first["runs"]), resampled(second["runs"]))
+    except ValueError as error:  # a damaged run, or other test images
+        return Difference(*values, reason=str(error))
+    return found[metrics[0]]
+
+
+def verdict(told: Mapping[str, Difference]) -> str:
+    """Return how many differences are more than the choice of test images explains, and why not.
+
+    >>> real, chance = Difference(0.9, 0.7, 0.1, 0.3), Difference(0.9, 0.8, -0.1, 0.3)
+    >>> verdict({"tile": real, "wood": chance})
+    'More than chance by the choice of test images: 1 of 2 differences (95%).'
+    """
+    known = [one for one in told.values() if not one.reason]
+    n_real = sum(one.is_distinguishable for one in known)
+    said = []
+    if known:
+        said.append(
+            f"More than chance by the choice of test images: {n_real} of {len(known)} "
+            "differences (95%)."
+        )
+    reasons = dict.fromkeys(one.reason for one in told.values() if one.reason)
+    if reasons:
+        said.append(
+            f"Cannot be told for {len(told) - len(known)} categories: {'; '.join(reasons)}."
+        )
+    return " ".join(said)
+
+
+def figure_card(run: Run, cell: "pd.Series[Any]", text: Text) -> dict[str, str]:
+    """Return what to say of a run's own figure, of the kind that a cell has, with its interval."""
+    own = run.metrics[run.metrics["is_default"]].set_index("metric").loc[measured_metric(cell)]
+    said = with_interval(own["value"], own["ci_low"], own["ci_high"], text)
+    if pd.isna(own["ci_low"]):
+        return {"Figure": f"{said}; {own['reason'] or NOT_STORED}"}
+    return {"Figure": f"{said}, 95% interval over test images"}
+
+
+def seeds_table(index: pd.DataFrame, dataset: str, category: str, text: Text) -> pd.DataFrame:
+    """Return mean ± standard deviation of every setting of a category with several seeds, as text.
+
+    Args:
+        index: as `rd4ad.index.read_index` returns it.
+        dataset: of the category.
+        category: whose runs.
+        text: prints one figure.
+    """
+    mine = index[index["is_default"] & (index["dataset"] == dataset)]
+    spread = seed_spread(mine[mine["category"] == category]).dropna(subset="sd")
+    spread = spread[spread["metric"].isin(list(FIGURES))]
+    settings = {
+        "method": "Method", "backbone": "Backbone", "size_px": "Size, px", "layers": "Layers",
+        "fusion": "Fusion", "smoothing": "Smoothing, px", "epochs": "Epochs", "n": "Seeds",
+    }  # fmt: skip
+    said = [f"{text(m)} ± {text(sd)}" for m, sd in zip(spread["mean"], spread["sd"], strict=True)]
+    table = spread.assign(said=said).pivot(index=list(settings), columns="metric", values="said")
+    figures = {name: title for name, title in FIGURES.items() if name in table}
+    table = table.reset_index()[[*settings, *figures]]
+    table["method"] = table["method"].map(METHODS).fillna(table["method"])
+    return table.rename(columns=settings | figures)
