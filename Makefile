@@ -20,6 +20,7 @@ check: .venv/dev  ## format, lint, types and tests: what CI runs
 
 bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/significance.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/serving.py

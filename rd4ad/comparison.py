@@ -19,6 +19,7 @@ from rd4ad.metrics import (
     pixel_auroc,
     pixel_statistics,
 )
+from rd4ad.metrics.significance import N_RESAMPLES
 from rd4ad.store import METRIC_COLUMNS, Run, own_rows, write_run
 
 NOT_STORED = "no interval stored: evaluate again, or `rd4ad results intervals`"
@@ -103,7 +104,7 @@ class Resampled:
     reasons: dict[str, str]
 
 
-def resample(run: Run, n_resamples: int = 1000, seed: int = 0) -> Resampled:
+def resample(run: Run, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Resampled:
     """Return a run's figures at its own scoring, and those of resamples of its test images.
 
     Two runs on the same test images are resampled alike, so what is returned of them is paired.

@@ -7,6 +7,7 @@ images, is nan. Definitions: docs/METHOD.md.
 from numpy.typing import ArrayLike
 
 from rd4ad.metrics import ranking as _ranking
+from rd4ad.metrics.histograms import PixelStatistics, pixel_statistics
 from rd4ad.metrics.ranking import (
     Curve,
     Ranking,
@@ -26,7 +27,7 @@ from rd4ad.metrics.regions import (
     pixel_ranking,
     pro_curve,
 )
-from rd4ad.metrics.significance import PixelStatistics, bootstrap, interval, pixel_statistics
+from rd4ad.metrics.significance import bootstrap, interval
 
 __all__ = [
     "Curve",
