@@ -73,7 +73,8 @@ def add_intervals(run: Run, maps: NDArray[np.floating], masks: NDArray[np.bool_]
             its figures.
         OSError: the folder cannot be written.
     """
-    stored = run.metrics[run.metrics["is_default"]].set_index("metric").loc["pixel_auroc", "value"]
+    own = run.metrics[run.metrics["is_default"]]
+    stored = float(own["value"][own["metric"] == "pixel_auroc"].item())
     found = np.nan if masks is None else pixel_auroc(masks, maps)
     if not np.isclose(stored, found, atol=1e-6, equal_nan=True):
         raise ValueError(
@@ -120,8 +121,9 @@ def resample(run: Run, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Resampl
     table, statistics = run.images(), run.statistics()
     order = np.argsort(table["image"].to_numpy(str), kind="stable")  # paired by name
     table = table.iloc[order]
-    own = run.metrics[run.metrics["is_default"]].set_index("metric")
-    exact = {str(metric): float(value) for metric, value in own["value"].items()}
+    own = run.metrics[run.metrics["is_default"]]
+    exact = dict(zip(own["metric"], own["value"], strict=True))
+    given = dict(zip(own["metric"], own["reason"], strict=True))
     values = bootstrap(
         exact,
         table["label"],
@@ -130,7 +132,7 @@ def resample(run: Run, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Resampl
         n_resamples=n_resamples,
         seed=seed,
     )
-    reasons = {m: own.loc[m, "reason"] or NOT_STORED for m in exact if m not in values}
+    reasons = {m: given[m] or NOT_STORED for m in exact if m not in values}
     images = (run.record["dataset"], run.record["category"], *table["image"])
     return Resampled(images, exact, values, reasons)
 

@@ -92,7 +92,8 @@ def verdict(told: Mapping[str, Difference]) -> str:
 
 def figure_card(run: Run, cell: "pd.Series[Any]", text: Text) -> dict[str, str]:
     """Return what to say of a run's own figure, of the kind that a cell has, with its interval."""
-    own = run.metrics[run.metrics["is_default"]].set_index("metric").loc[measured_metric(cell)]
+    mine = run.metrics["is_default"] & (run.metrics["metric"] == measured_metric(cell))
+    own = run.metrics[mine].to_dict("records")[0]
     said = with_interval(own["value"], own["ci_low"], own["ci_high"], text)
     if pd.isna(own["ci_low"]):
         return {"Figure": f"{said}; {own['reason'] or NOT_STORED}"}

@@ -179,9 +179,7 @@ def runs_table(index: pd.DataFrame) -> pd.DataFrame:
     keys = ["dataset", "category", "method", "backbone", "size_px", "seed", "layers", "smoothing"]
     parts = ["value", "ci_low", "ci_high"]
     table = chosen.pivot(index=["run_id", *keys], columns="metric", values=parts)
-    table.columns = pd.Index(
-        [metric if part == "value" else f"{metric}_{part}" for part, metric in table.columns]
-    )
+    table.columns = table.columns.map(lambda key: key[1] + f"_{key[0]}".removesuffix("_value"))
     return table.reset_index()
 
 
