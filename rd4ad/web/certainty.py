@@ -72,7 +72,7 @@ def verdict(told: Mapping[str, Difference]) -> str:
 
     >>> real, chance = Difference(0.9, 0.7, 0.1, 0.3), Difference(0.9, 0.8, -0.1, 0.3)
     >>> verdict({"tile": real, "wood": chance})
-    'More than chance by the choice of test images: 1 of 2 differences (95%).'
+    'More than chance by the choice of test images: 1 of 2 differences (95%). Unclear: 1.'
     """
     known = [one for one in told.values() if not one.reason]
     n_real = sum(one.is_distinguishable for one in known)
@@ -80,7 +80,7 @@ def verdict(told: Mapping[str, Difference]) -> str:
     if known:
         said.append(
             f"More than chance by the choice of test images: {n_real} of {len(known)} "
-            "differences (95%)."
+            f"differences (95%). Unclear: {len(known) - n_real}."
         )
     reasons = dict.fromkeys(one.reason for one in told.values() if one.reason)
     if reasons:

@@ -73,11 +73,11 @@ def styled_delta(compared: pd.DataFrame, text: Text, told: Mapping[str, Differen
         {
             name: (
                 f"[{signed(one.ci_low)}, {signed(one.ci_high)}]",
-                "yes" if one.is_distinguishable else "no",
+                "yes" if one.is_distinguishable else "unclear",
             )
             for name, one in known.items()
         },
-        index=["95% interval", "distinguishable"],
+        index=["95% interval", "real"],
     ).T
     shown = compared.join(certain.reindex(compared.index).fillna("–")) if known else compared
     shown = shown.rename(index=row_name)

@@ -48,7 +48,7 @@ def test_differences_of_two_columns_are_told_from_chance_where_they_can_be(cells
     assert not told["wood"].is_distinguishable
     assert told["grid"].reason == "the run is damaged"
     said = certainty.verdict(told)
-    assert "1 of 2 differences" in said
+    assert "1 of 2 differences (95%). Unclear: 1." in said
     assert "Cannot be told for 1 categories: the run is damaged" in said
 
 
@@ -87,10 +87,10 @@ def test_the_table_of_differences_shows_intervals_where_there_are_some(cells):
     compared = leaderboard.delta(leaderboard.wide(cells), first, second)
     told = certainty.of_columns(cells, first, second, resampled)
     shown = tables.styled_delta(compared, PERCENT.text, told).data
-    assert shown["distinguishable"].to_dict() == {"Tile": "yes", "Wood": "no", "Grid": "–"}
+    assert shown["real"].to_dict() == {"Tile": "yes", "Wood": "unclear", "Grid": "–"}
     assert shown.loc["Tile", "95% interval"] == "[+5.0, +5.0]"
     without = tables.styled_delta(compared, PERCENT.text, {}).data
-    assert "distinguishable" not in without
+    assert "real" not in without
 
 
 def test_a_cell_tells_mean_and_deviation_over_seeds():

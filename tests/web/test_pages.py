@@ -214,7 +214,7 @@ def test_a_run_against_itself_is_not_distinguishable(measured, opened):
     page.selectbox("second").set_value(name).run()
     assert any("0 of 1 differences" in m.value for m in page.markdown)
     shown = page.dataframe[-1].value
-    assert shown["distinguishable"].tolist()[0] == "no"
+    assert shown["real"].tolist()[0] == "unclear"
     assert shown["95% interval"].tolist()[0] == "[0.0, 0.0]"
 
 
