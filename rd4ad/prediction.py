@@ -1,10 +1,11 @@
 """What a detector says of one image, and what normal images said before; no torch, no networks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from rd4ad.scoring import Maps
+from rd4ad.scoring import IMAGE, Maps, Scoring, anomaly_maps, scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,3 +44,35 @@ class Prediction:
     anomaly_map: Maps
     distance_maps: list[Maps] = field(repr=False)
     is_anomalous: bool | None = None
+
+
+def predictions(
+    distances: Mapping[int, Maps],
+    scoring: Scoring,
+    size_px: int,
+    calibration: Calibration | None = None,
+) -> list[Prediction]:
+    """Return one prediction an image, in order.
+
+    >>> both = {3: np.stack([np.zeros((2, 2)), np.ones((2, 2))])}
+    >>> found = predictions(both, Scoring(layers=(3,)), 32, Calibration(scores=(0.5,), quantile=1))
+    >>> [one.is_anomalous for one in found]
+    [False, True]
+
+    Args:
+        distances: distance maps by layer, (N, h, w) each.
+        scoring: see `Scoring`.
+        size_px: side of the anomaly maps in pixels.
+        calibration: what the threshold follows from, if there is one.
+    """
+    maps = anomaly_maps(distances, scoring, size_px)
+    threshold = calibration.threshold if calibration else None
+    return [
+        Prediction(
+            score=float(score),
+            anomaly_map=maps[i],
+            distance_maps=[stack[i] for layer, stack in distances.items() if layer != IMAGE],
+            is_anomalous=None if threshold is None else bool(score > threshold),
+        )
+        for i, score in enumerate(scores(distances, scoring, size_px, maps))
+    ]

@@ -1,0 +1,116 @@
+"""Checkpoints and teachers as NumPy arrays, and files written whole; no torch."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+Tensors = dict[str, NDArray[Any]]
+SCHEMA = 2
+"""Newest form of a checkpoint's header that is read; 1 knew reverse distillation alone."""
+BUNDLED = Path(__file__).resolve().parent / "weights"
+"""Folder of the teacher that comes with the package."""
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], Tensors]:
+    """Return header and float32 tensors of a checkpoint.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: truncated, not a checkpoint of this package, or of a newer schema.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        metadata, tensors = read_tensors(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; checkpoints of the released code are read by Detector.from_official"
+        ) from error
+    if "rd4ad" not in metadata:
+        raise ValueError(f"{path} holds tensors but no rd4ad header: not one of our checkpoints")
+    header = json.loads(metadata["rd4ad"])
+    if header["schema"] > SCHEMA:
+        raise ValueError(
+            f"{path} has checkpoint schema {header['schema']}, this version reads up to {SCHEMA}: "
+            "update rd4ad"
+        )
+    return header, tensors
+
+
+def read_tensors(path: Path) -> tuple[dict[str, str], Tensors]:
+    """Return metadata and tensors of a .safetensors file; floats of any width become float32.
+
+    >>> metadata, tensors = read_tensors(BUNDLED / "compact.safetensors")
+    >>> tensors["conv1.weight"].shape[1:]
+    (3, 7, 7)
+
+    Raises:
+        ValueError: truncated, or not such a file.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} is not a whole .safetensors file ({error}): it may be truncated, or a pickle"
+        ) from error
+    return metadata, {
+        key: value.astype(np.float32) if value.dtype.kind == "f" else value
+        for key, value in tensors.items()
+    }
+
+
+def find_teacher(header: Mapping[str, Any], given: str | Path | None = None) -> Path | None:
+    """Return the .safetensors file of a checkpoint's teacher, or None where there is none.
+
+    It is one whose name starts with the backbone's and whose content has the sha256 that the
+    checkpoint names, in `given`, the folder of RD4AD_WEIGHTS, or the bundled one.
+
+    >>> header, _ = read_checkpoint(Path("results/detectors/tile.safetensors"))
+    >>> find_teacher(header).name
+    'compact.safetensors'
+
+    Args:
+        header: the checkpoint's.
+        given: the file itself or a folder; looked at alone, if named.
+    """
+    places = [given] if given else [os.environ.get("RD4AD_WEIGHTS"), BUNDLED]
+    for place in (Path(place) for place in places if place):
+        files = [place] if place.is_file() else sorted(place.glob(f"{header['backbone']}[-_.]*"))
+        for file in files:
+            if file.suffix == ".safetensors" and sha256(file) == header["teacher_file"]["sha256"]:
+                return file
+    return None
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file's content, in hexadecimal digits.
+
+    >>> len(sha256(BUNDLED / "compact.safetensors"))
+    64
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` with a name beside `path`, then rename it to `path`: whole, or not there.
+
+    Raises:
+        OSError: as `write` or the rename raise it; the file beside is gone then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
