@@ -1,4 +1,4 @@
-"""The command line: `rd4ad train | evaluate | predict | score | data | results | serve`.
+"""The command line: `rd4ad train | evaluate | predict | export | score | data | results | serve`.
 
 Exit codes: 0 done, 1 failed on the data or the machine, 2 wrong usage. Torch is imported only by
 the commands that need it.
@@ -16,6 +16,7 @@ from typing import Any, get_args, get_type_hints
 
 import rd4ad
 from rd4ad.config import TrainingConfig
+from rd4ad.scoring import FUSIONS, Scoring
 
 Command = Callable[[argparse.Namespace], int]
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -81,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_predict(commands)
+    _add_export(commands)
     _add_score(commands)
     _add_data(commands)
     _add_results(commands)
@@ -281,6 +283,35 @@ def _predict(options: argparse.Namespace) -> int:
     else:
         n_images = len(rows) - len(skipped)
         print(f"{n_images} images; scores, maps and overlays in {options.out}")
+    return 0
+
+
+def _add_export(commands: Any) -> None:
+    text = "Write a checkpoint as one ONNX model, to be served without torch."
+    parser = _add(commands, "export", _export, text)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint that train wrote")
+    parser.add_argument("--out", type=Path, required=True, help="model to write, .onnx")
+    parser.add_argument("--weights", type=Path, help="teacher's weight file, or a folder with it")
+    parser.add_argument("--format", choices=("onnx",), default="onnx", help="kind of model")
+    own: dict[str, Any] = {"default": argparse.SUPPRESS}  # another scoring has no threshold
+    text = "layers fused, e.g. 2+3; any other scoring than the checkpoint's carries no threshold"
+    parser.add_argument("--layers", type=_layers, help=text, **own)
+    parser.add_argument("--fusion", choices=FUSIONS, help="of the upsampled maps", **own)
+    parser.add_argument("--sigma-px", type=float, help="smoothing of the map in pixels", **own)
+    parser.add_argument("--score", choices=("max", "sum"), help="of the map", **own)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from rd4ad.export import export_onnx
+
+    names = [field.name for field in fields(Scoring) if hasattr(options, field.name)]
+    changes = {name: getattr(options, name) for name in names}
+    try:
+        Scoring(**changes)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    export_onnx(options.checkpoint, options.out, weights=options.weights, **changes)
+    print(f"wrote {options.out} ({options.out.stat().st_size / 2**20:.1f} MiB)")
     return 0
 
 

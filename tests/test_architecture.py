@@ -17,11 +17,16 @@ FLOW = (
     ("rd4ad.data", "rd4ad.metrics"),
     ("rd4ad.scoring",),
     ("rd4ad.prediction",),
+    ("rd4ad.checkpoint", "rd4ad.nodes"),
+    ("rd4ad.graph",),
+    ("rd4ad.engine",),
+    ("rd4ad.served",),
     ("rd4ad.figures",),
     ("rd4ad.catalogue",),
     ("rd4ad.config",),
     ("rd4ad.methods",),
     ("rd4ad.detector",),
+    ("rd4ad.export",),
     ("rd4ad.fitting",),
     ("rd4ad.training", "rd4ad.pretraining"),
     ("rd4ad.store", "rd4ad.published"),
@@ -42,7 +47,7 @@ WITH_TORCH = (
     "inference",
 )
 # These load torch only when a command or an image asks for it.
-WHEN_ASKED = ("rd4ad.cli", "rd4ad.web.judging")
+WHEN_ASKED = ("rd4ad.cli", "rd4ad.export", "rd4ad.web.judging")
 LAZY = {f"rd4ad.{name}": home for name, home in rd4ad._HOMES.items()}
 PAGES = [REPOSITORY / "app.py", *sorted((REPOSITORY / "pages").glob("*.py"))]
 

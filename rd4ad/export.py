@@ -1,0 +1,47 @@
+"""A checkpoint as one .onnx file: image in, anomaly map and score out, for any ONNX runtime."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rd4ad.checkpoint import Tensors, find_teacher, read_checkpoint, read_tensors, replace_file
+from rd4ad.graph import build_graph, checked_scoring
+from rd4ad.scoring import Scoring
+
+
+def export_onnx(
+    checkpoint: str | Path, out: str | Path, *, weights: str | Path | None = None, **changes: Any
+) -> None:
+    """Write a checkpoint and its teacher as one ONNX model; see `rd4ad.graph.build_graph`.
+
+    Torch is needed only where the teacher's weights are a .pth file.
+
+    Args:
+        checkpoint: what training wrote.
+        out: file to write, .onnx.
+        weights: file or folder of the teacher's weights, as for `Detector.load`.
+        changes: fields of `Scoring` that shall differ; the model then carries no threshold.
+
+    Raises:
+        FileNotFoundError: no such checkpoint, or its teacher is not here.
+        ValueError: no such checkpoint, another teacher, a scoring that it cannot have, or another
+            name than .onnx.
+        OSError: `out` cannot be written; nothing half-written stays.
+    """
+    checkpoint, out = Path(checkpoint), Path(out)
+    if out.suffix != ".onnx":
+        raise ValueError(f"an exported model's name ends in .onnx; got {out}")
+    header, tensors = read_checkpoint(checkpoint)
+    scoring = checked_scoring(header, replace(Scoring(**header["scoring"]), **changes))
+    file = find_teacher(header, weights)
+    teacher = read_tensors(file)[1] if file else _teacher_by_torch(checkpoint, weights)
+    model = build_graph(header, tensors, teacher, scoring).SerializeToString()
+    replace_file(out, lambda beside: beside.write_bytes(model))
+
+
+def _teacher_by_torch(checkpoint: Path, weights: str | Path | None) -> Tensors:
+    from rd4ad.detector import Detector
+
+    teacher = Detector.load(checkpoint, weights=weights).method.teacher
+    assert teacher is not None  # reverse distillation has one
+    return {name: tensor.numpy() for name, tensor in teacher.state_dict().items()}
