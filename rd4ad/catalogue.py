@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 BACKBONE_NAMES = ("resnet18", "resnet34", "resnet50", "wide_resnet50_2", "compact")
 NO_BACKBONE = "none"
+DEFAULT_METHOD = "reverse_distillation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,14 @@ class Entry:
     sigma_px: float = 4.0
     score: str = "max"
 
+    def map_layers(self, layers: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the layers whose distance maps a method with these layers gives.
+
+        >>> METHODS["padim"].map_layers((1, 2, 3)), METHODS["spade"].map_layers((2, 3))
+        ((1,), (2, 3))
+        """
+        return layers[:1] if self.has_one_map else layers
+
 
 METHODS = {
     "reverse_distillation": Entry(
@@ -46,6 +55,17 @@ METHODS = {
         layers=(1,), has_one_map=True, backbones=(NO_BACKBONE,),
         epochs=300, batch_size=4, learning_rate=1e-4, sigma_px=0.0,
     ),
+    "cutpaste": Entry(
+        title="CutPaste", home="rd4ad.methods.cutpaste:CutPaste",
+        source="Li et al., CVPR 2021",
+        layers=(3,), has_one_map=True, epochs=256, batch_size=32, learning_rate=0.003,
+        sigma_px=0.0, score="image",
+    ),
+    "metaformer": Entry(
+        title="MF", home="rd4ad.methods.metaformer:Metaformer",
+        source="Wu et al., ICCV 2021",
+        layers=(3,), has_one_map=True, epochs=100, batch_size=8, learning_rate=0.001,
+    ),
     "mkd": Entry(
         title="MKD", home="rd4ad.methods.mkd:MultiresolutionDistillation",
         source="Salehi et al., CVPR 2021", epochs=601, batch_size=64,  # section 3.2, config.yaml
@@ -55,6 +75,14 @@ METHODS = {
         title="US", home="rd4ad.methods.uninformed_students:UninformedStudents",
         source="Bergmann et al., CVPR 2020", epochs=100, batch_size=2,  # 1 in the paper
         learning_rate=0.0001, sigma_px=0.0,
+    ),
+    "padim": Entry(
+        title="PaDiM", home="rd4ad.methods.padim:Padim",
+        source="Defard et al., ICPR Workshops 2021", has_one_map=True,
+    ),
+    "spade": Entry(
+        title="SPADE", home="rd4ad.methods.spade:Spade",
+        source="Cohen & Hoshen, arXiv 2020", score="image",
     ),
 }  # fmt: skip
 """By the name that configurations, checkpoints and runs store."""

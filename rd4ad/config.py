@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rd4ad.catalogue import Entry, entry_of
+from rd4ad.catalogue import DEFAULT_METHOD, Entry, entry_of
 from rd4ad.scoring import Scoring, checked_layers
 
 LOSS_NAMES = ("flattened", "per_position")
@@ -36,7 +36,7 @@ class TrainingConfig:
         ValueError: a value outside its range.
     """
 
-    method: str = "reverse_distillation"
+    method: str = DEFAULT_METHOD
     backbone: str | None = None
     layers: tuple[int, ...] | None = None
     size_px: int = 256
@@ -77,9 +77,8 @@ class TrainingConfig:
         (2, 3)
         """
         entry = entry_of(self.method)
-        layers = tuple(self.layers or ())
         return Scoring(
-            layers=layers[:1] if entry.has_one_map else layers,
+            layers=entry.map_layers(tuple(self.layers or ())),
             sigma_px=entry.sigma_px if self.sigma_px is None else self.sigma_px,
             score=entry.score,
         )

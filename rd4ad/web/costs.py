@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from rd4ad.web.look import BACKBONES, KIND_NAMES, METHODS
+from rd4ad.catalogue import title_of
+from rd4ad.web.look import BACKBONES, KIND_NAMES
 from rd4ad.web.tables import Text
 
 QUALITIES = {"pixel_auroc": "Pixel AUROC", "image_auroc": "Image AUROC", "pro": "PRO"}
@@ -24,7 +25,7 @@ def table(published: pd.DataFrame, measured: Sequence[dict[str, Any]]) -> pd.Dat
         measured: rows of results/bench/inference.json.
     """
     rows = pd.concat([published, pd.DataFrame(measured)], ignore_index=True)
-    rows["method"] = rows["method"].map(METHODS).fillna(rows["method"])
+    rows["method"] = rows["method"].map(title_of)
     backbone = rows["backbone"].map(BACKBONES).fillna(rows["backbone"])
     size = rows["size_px"].map(lambda px: "" if pd.isna(px) else f" {px:g} px") if measured else ""
     rows["label"] = rows["method"] + " " + backbone + size

@@ -10,9 +10,11 @@ from typing import Any
 
 import pandas as pd
 
+from rd4ad.catalogue import METHODS, title_of
 from rd4ad.comparison import seed_spread
 from rd4ad.published import GROUPS, KEYS, average
-from rd4ad.web.look import BACKBONES, KIND_MARKS, METHODS
+from rd4ad.scoring import layers_name
+from rd4ad.web.look import BACKBONES, KIND_MARKS
 
 PAPER, OURS = "RD4AD paper", "This project"
 MVTEC = "MVTec AD"
@@ -80,16 +82,20 @@ def measured_cells(index: pd.DataFrame, dataset: str) -> pd.DataFrame:
     is_pro = cells["metric"].isin(PRO_DEFINITIONS)
     cells["setting"] = _settings(cells)
     cells["metric"] = cells["metric"].mask(is_pro, "pro")
-    cells["method"] = cells["method"].map(METHODS).fillna(cells["method"])
+    cells["method"] = cells["method"].map(title_of)
     cells = cells.assign(by=OURS, kind="reproduced", source=OURS, note="", stated=float("nan"))
     return cells.astype({"size_px": "Int64"})[list(CELL_COLUMNS)]
 
 
 def _settings(cells: pd.DataFrame) -> pd.Series:
     """Return what a run's setting says beyond method, backbone and size, empty where usual."""
-    usual = (cells["layers"] == "1+2+3") & (cells["fusion"] == "sum")
+    entries = {method: METHODS[method] for method in set(cells["method"]) & set(METHODS)}
+    own = {m: layers_name(entry.map_layers(entry.layers)) for m, entry in entries.items()}
+    usual = (cells["layers"] == cells["method"].map(own)) & (cells["fusion"] == "sum")
     said = "layers " + cells["layers"] + ", " + cells["fusion"]
-    epochs = cells["epochs"].map(lambda n: "" if n in (-1, 200) else f"{n:g} epochs")
+    schedule = cells["method"].map({m: entry.epochs for m, entry in entries.items()})
+    is_usual = (cells["epochs"] == -1) | (cells["epochs"] == schedule)
+    epochs = cells["epochs"].map("{:g} epochs".format).mask(is_usual, "")
     joined = said.where(~usual, "") + " " + epochs
     return joined.str.strip().replace("", "one-class")
 

@@ -1,16 +1,5 @@
 """How things look everywhere: one colour and marker a method, one mark a kind of figure."""
 
-METHODS = {
-    "reverse_distillation": "RD4AD",
-    "padim": "PaDiM",
-    "spade": "SPADE",
-    "mkd": "MKD",
-    "uninformed_students": "US",
-    "riad": "RIAD",
-    "cutpaste": "CutPaste",
-    "metaformer": "MF",
-}
-"""Names of methods as the paper has them."""
 BACKBONES = {
     "compact": "compact",
     "resnet18": "R18",

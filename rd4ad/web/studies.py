@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from rd4ad.catalogue import title_of
 from rd4ad.scoring import layers_name
 from rd4ad.store import Run
 from rd4ad.web.leaderboard import unqualified
-from rd4ad.web.look import BACKBONES, METHODS
+from rd4ad.web.look import BACKBONES
 from rd4ad.web.tables import BEST, FIGURES, HEAT, MARK, Text
 from rd4ad.web.units import Units
 
@@ -156,7 +157,7 @@ def named(rows: pd.DataFrame, setting: str) -> pd.DataFrame:
 
 def _in_words(rows: pd.DataFrame) -> pd.Series:
     epochs = rows["epochs"].map(lambda n: "" if pd.isna(n) else f", {n:g} epochs")
-    method = rows["method"].map(METHODS).fillna(rows["method"])
+    method = rows["method"].map(title_of)
     backbone = rows["backbone"].map(BACKBONES).fillna(rows["backbone"])
     return (
         method + " " + backbone + " " + rows["size_px"].astype(str) + " px, layers "

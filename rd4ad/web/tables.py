@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from rd4ad.catalogue import DEFAULT_METHOD, title_of
 from rd4ad.comparison import Difference
 from rd4ad.store import Run
 from rd4ad.web.leaderboard import AVERAGES, row_name
-from rd4ad.web.look import BACKBONES, KIND_NAMES, METHODS
+from rd4ad.web.look import BACKBONES, KIND_NAMES
 
 Text = Callable[[Any], str]
 MARK = "★"
@@ -129,7 +130,7 @@ def run_card(run: Run) -> dict[str, str]:
     schedule += [f"{config['n_images']} normal images"] if "n_images" in config else []
     schedule += [f"{training['seconds'] / 60:.0f} minutes"] if "seconds" in training else []
     return {
-        "Method": METHODS.get(record["method"], record["method"]),
+        "Method": title_of(record["method"]),
         "Data": f"{data}, {record['n_test_images']} test images",
         "Backbone": BACKBONES.get(record["backbone"], record["backbone"]),
         "Weights sha256": record["teacher_sha256"][:16] + "…",
@@ -149,12 +150,14 @@ def run_card(run: Run) -> dict[str, str]:
 def commands(run: Run) -> str:
     """Return the commands that train and measure such a run again."""
     record, config = run.record, run.record["config"]
+    is_rd = record["method"] == DEFAULT_METHOD
     options = {
+        "--method": None if is_rd else record["method"],
         "--backbone": record["backbone"],
         "--size-px": record["size_px"],
         "--layers": "+".join(map(str, config.get("layers", ()))) or None,
         "--epochs": config.get("epochs"),
-        "--loss": config.get("loss"),
+        "--loss": config.get("loss") if is_rd else None,
         "--holdout": config.get("holdout"),
         "--seed": record["seed"],
     }
@@ -191,7 +194,7 @@ def of_category(runs: pd.DataFrame, dataset: str, category: str) -> pd.DataFrame
 def run_label(row: "pd.Series[Any]") -> str:
     """Return what tells a run apart from its neighbours: method, backbone, size, seed."""
     backbone = BACKBONES.get(row["backbone"], row["backbone"])
-    method = METHODS.get(row["method"], row["method"])
+    method = title_of(row["method"])
     return f"{method} {backbone} {row['size_px']} px, seed {row['seed']}"
 
 
@@ -249,7 +252,7 @@ def runs_count(index: pd.DataFrame) -> pd.DataFrame:
     table = groups.agg(
         categories=("category", "nunique"), seeds=("seed", "nunique"), runs=("run_id", "nunique")
     ).reset_index()
-    table["method"] = table["method"].map(METHODS).fillna(table["method"])
+    table["method"] = table["method"].map(title_of)
     table["backbone"] = table["backbone"].map(BACKBONES).fillna(table["backbone"])
     names = {"dataset": "Data set", "size_px": "Size, px"}
     return table.rename(columns=names).rename(columns=str.capitalize)
