@@ -55,7 +55,9 @@ class OnnxEngine:
                 model, options, providers=["CPUExecutionProvider"]
             )
         except _REFUSED as error:
-            raise ValueError(f"not a model that can run ({str(error)[:300]})") from error
+            raise ValueError(
+                f"not a model that can run ({str(error)[:300]}): export or fetch it again"
+            ) from error
         about = self._session.get_modelmeta().custom_metadata_map
         if "rd4ad" not in about:
             raise ValueError("a model, but none that rd4ad export wrote")

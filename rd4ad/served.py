@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rd4ad.checkpoint import find_teacher, read_checkpoint, read_tensors
+from rd4ad.checkpoint import Tensors, find_teacher, read_checkpoint, read_tensors
 from rd4ad.engine import OnnxEngine
 from rd4ad.graph import NoGraphError, build_graph, checked_scoring
 from rd4ad.prediction import Calibration, Prediction, predictions
@@ -61,23 +62,13 @@ class ServedDetector:
             ValueError: truncated, not a checkpoint or model of this package, or damaged.
         """
         path = Path(path)
-        if path.suffix == ".onnx":
-            model = path.read_bytes()
-        else:
-            header, tensors = read_checkpoint(path)
-            checked_scoring(header)  # before a teacher is looked for
-            teacher = find_teacher(header, weights)
-            if teacher is None:
-                raise NoGraphError(
-                    f"{path} was trained with the teacher file {header['teacher_file']['name']}, "
-                    "of which no .safetensors copy with the same sha256 is here; without torch, "
-                    "serve the .onnx file that rd4ad export writes where torch is installed"
-                )
-            model = build_graph(header, tensors, read_tensors(teacher)[1]).SerializeToString()
+        checkpoint = None if path.suffix == ".onnx" else read_checkpoint(path)
         try:
-            return cls(model, n_threads)
+            return cls(_model(*checkpoint, weights) if checkpoint else path.read_bytes(), n_threads)
+        except NoGraphError:
+            raise
         except ValueError as error:
-            raise ValueError(f"{path}: {error}; export or fetch it again") from error
+            raise ValueError(f"{path}: {error}") from error
 
     def distances(self, images: NDArray[np.uint8]) -> dict[int, Maps]:
         """Return the distance maps by layer, (N, h, w) float32, of images (N, S, S, 3) uint8."""
@@ -86,3 +77,15 @@ class ServedDetector:
     def judge(self, distances: Mapping[int, Maps]) -> list[Prediction]:
         """Return the predictions for distance maps by layer, (N, h, w) each."""
         return predictions(distances, self.scoring, self.size_px, self.calibration)
+
+
+def _model(header: Mapping[str, Any], tensors: Tensors, weights: str | Path | None) -> bytes:
+    checked_scoring(header)  # before a teacher is looked for
+    teacher = find_teacher(header, weights)
+    if teacher is None:
+        raise NoGraphError(
+            f"of its teacher's file {header['teacher_file']['name']} there is no .safetensors copy "
+            "with the same sha256 here; without torch, use the .onnx file that rd4ad export "
+            "writes where torch is installed"
+        )
+    return build_graph(header, tensors, read_tensors(teacher)[1]).SerializeToString()

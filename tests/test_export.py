@@ -1,0 +1,107 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from rd4ad import Detector
+from rd4ad.checkpoint import BUNDLED
+from rd4ad.cli import main
+from rd4ad.data.images import read_image, resize_image
+from rd4ad.export import export_onnx
+from rd4ad.methods.backbones import load_teacher
+from rd4ad.served import ServedDetector
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "docs/export_example.py"
+ALONE = (  # runs the example where neither this package nor torch can be imported
+    "import runpy, sys\n"
+    "sys.modules['rd4ad'] = sys.modules['torch'] = None\n"
+    "runpy.run_path(sys.argv.pop(1), run_name='__main__')\n"
+)
+
+
+@pytest.fixture
+def picture(tmp_path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "part.png")
+    return tmp_path / "part.png"
+
+
+def test_the_example_says_without_this_package_what_the_detector_says(
+    tiny_checkpoint, picture, tmp_path, capsys
+):
+    model, out = tmp_path / "part.onnx", tmp_path / "map.tiff"
+    assert main(["export", str(tiny_checkpoint), "--out", str(model)]) == 0
+    assert f"wrote {model}" in capsys.readouterr().out
+    command = [sys.executable, "-c", ALONE, str(EXAMPLE), str(model), str(picture), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    detector = Detector.load(tiny_checkpoint)
+    wanted = detector.predict(picture)[0]
+    said = json.loads(done.stdout)
+    assert said["score"] == pytest.approx(wanted.score, abs=1e-5)
+    assert said["threshold"] == detector.calibration.threshold
+    assert said["verdict"] == ("defective" if wanted.is_anomalous else "normal")
+    with Image.open(out) as written:
+        np.testing.assert_allclose(np.asarray(written), wanted.anomaly_map, atol=1e-5, rtol=0)
+
+
+def test_the_example_stays_short():
+    assert len(EXAMPLE.read_text().splitlines()) <= 30
+
+
+def test_another_scoring_is_exported_without_a_threshold(tiny_checkpoint, picture, tmp_path):
+    out = tmp_path / "part.onnx"
+    options = ("--layers", "2+3", "--fusion", "product", "--sigma-px", "2", "--score", "sum")
+    assert main(["export", str(tiny_checkpoint), "--out", str(out), *options]) == 0
+    served = ServedDetector.load(out)
+    detector = Detector.load(tiny_checkpoint).with_scoring(
+        layers=(2, 3), fusion="product", sigma_px=2.0, score="sum"
+    )
+    assert served.scoring == detector.scoring
+    assert served.calibration is None
+    pixels = resize_image(read_image(picture), 64)[None]
+    expected = detector.judge(detector.distances(pixels))[0]
+    outputs = served.engine.run(pixels)
+    assert outputs.scores[0] == pytest.approx(expected.score, rel=1e-5)
+    np.testing.assert_allclose(outputs.anomaly_maps[0], expected.anomaly_map, atol=1e-5, rtol=0)
+
+
+def test_a_teacher_in_a_pth_file_is_read_by_torch(tmp_path, picture):
+    weights = tmp_path / "compact-copy.pth"
+    torch.save(load_file(BUNDLED / "compact.safetensors"), weights)
+    teacher, file = load_teacher("compact", weights)
+    from rd4ad.methods.reverse_distillation import ReverseDistillation
+    from rd4ad.scoring import Scoring
+
+    method = ReverseDistillation("compact", (3,), teacher=teacher)
+    detector = Detector(method, size_px=64, scoring=Scoring(layers=(3,)), teacher_file=file)
+    detector.save(tmp_path / "part.safetensors")
+    export_onnx(tmp_path / "part.safetensors", tmp_path / "part.onnx", weights=weights)
+    served = ServedDetector.load(tmp_path / "part.onnx")
+    pixels = resize_image(read_image(picture), 64)[None]
+    expected = detector.distances(pixels)[3]
+    np.testing.assert_allclose(served.distances(pixels)[3], expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "message"),
+    [
+        (("--layers", "4"), 2, "layers must be a choice of 1, 2 and 3"),
+        (("--sigma-px", "-1"), 2, "sigma_px must lie in"),
+        (("--out", "part.pt"), 1, "ends in .onnx; got part.pt"),
+        (("--weights", "nowhere"), 1, "no weights of compact at nowhere"),
+    ],
+)
+def test_wrong_usage_is_told_and_writes_nothing(
+    tiny_checkpoint, tmp_path, capsys, monkeypatch, wrong, code, message
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(tiny_checkpoint), "--out", "part.onnx", *wrong]) == code
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
