@@ -1,4 +1,4 @@
-"""Detectors at the service of the live demo and the API; torch loads with the first of them."""
+"""Detectors at the service of the live demo and the API; torch is for those that have no graph."""
 
 import threading
 from collections import OrderedDict
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects, label
 
 from rd4ad.data.images import resize_image
+from rd4ad.graph import NoGraphError
 from rd4ad.scoring import Maps, anomaly_maps
+from rd4ad.served import ServedDetector
 from rd4ad.web.overlay import calibrated_range, common_range
 from rd4ad.web.uploads import fitted
 
@@ -135,23 +137,25 @@ class Detectors:
     A name is a file's, so nothing outside the folders can be asked for.
 
     Args:
-        folders: holding .safetensors checkpoints; later ones win where names repeat.
+        folders: holding .safetensors checkpoints and .onnx models that were exported; later
+            folders win where names repeat, and models over checkpoints.
         waiting: how many requests may wait while one is judged; more are refused.
     """
 
     def __init__(self, folders: Sequence[Path], waiting: int = 16) -> None:
         self.folders = tuple(folders)
-        self._loaded: OrderedDict[tuple[Path, float], Detector] = OrderedDict()
+        self._loaded: OrderedDict[tuple[Path, float], ServedDetector | Detector] = OrderedDict()
         self._one = threading.Lock()
         self._places = threading.BoundedSemaphore(waiting + 1)
 
     def files(self) -> dict[str, Path]:
-        """Return the checkpoints by name, sorted."""
+        """Return the files by name, sorted."""
         found = {
             path.stem: path
             for folder in self.folders
             if folder.is_dir()
-            for path in folder.glob("*.safetensors")
+            for kind in ("*.safetensors", "*.onnx")
+            for path in folder.glob(kind)
             if not path.name.startswith(".")
         }
         return dict(sorted(found.items()))
@@ -170,20 +174,18 @@ class Detectors:
         finally:
             self._places.release()
 
-    def load(self, name: str) -> "Detector":
+    def load(self, name: str) -> "ServedDetector | Detector":
         """Return a detector, from memory if it was used lately and its file is unchanged.
 
         Raises:
             KeyError: no such name.
-            ValueError: its checkpoint cannot be used; the message says why.
+            ValueError: its file cannot be used; the message says why.
             FileNotFoundError: its teacher's weights are not here.
         """
-        from rd4ad.detector import Detector
-
         path = self.files()[name]
         key = (path, path.stat().st_mtime)
         if key not in self._loaded:
-            self._loaded[key] = Detector.load(path)
+            self._loaded[key] = _loaded(path)
             while len(self._loaded) > _LOADED:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(key)
@@ -220,3 +222,14 @@ class Detectors:
             layer_maps=layer_maps,
             shares={layer: value / total for layer, value in at_peak.items()},
         )
+
+
+def _loaded(path: Path) -> "ServedDetector | Detector":
+    try:
+        return ServedDetector.load(path)
+    except NoGraphError as reason:
+        try:
+            from rd4ad.detector import Detector
+        except ModuleNotFoundError as error:
+            raise ValueError(f"{path}: {reason} ({error.name} is not installed)") from error
+        return Detector.load(path)
