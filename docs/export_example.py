@@ -1,7 +1,7 @@
 """Judge an image with an exported detector: needs onnxruntime, numpy and pillow, nothing else.
 
-    rd4ad export results/detectors/bottle.safetensors --out bottle.onnx
-    python export_example.py bottle.onnx part.png map.tiff
+First:  rd4ad export results/detectors/bottle.safetensors --out bottle.onnx
+Then:   python export_example.py bottle.onnx part.png map.tiff
 """
 
 import json
