@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from rd4ad.config import checked_size
+from rd4ad.scoring import Scoring, checked_layers
+
 Tensors = dict[str, NDArray[Any]]
 SCHEMA = 2
 """Newest form of a checkpoint's header that is read; 1 knew reverse distillation alone."""
@@ -23,7 +26,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], Tensors]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: truncated, not a checkpoint of this package, or of a newer schema.
+        ValueError: truncated, not a checkpoint of this package, damaged, or of a newer schema.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
@@ -35,13 +38,30 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], Tensors]:
         ) from error
     if "rd4ad" not in metadata:
         raise ValueError(f"{path} holds tensors but no rd4ad header: not one of our checkpoints")
-    header = json.loads(metadata["rd4ad"])
-    if header["schema"] > SCHEMA:
+    return _checked_header(path, metadata["rd4ad"]), tensors
+
+
+def _checked_header(path: Path, text: str) -> dict[str, Any]:
+    try:
+        header: dict[str, Any] = json.loads(text)
+        is_newer = header["schema"] > SCHEMA
+        if not is_newer:
+            Scoring(**header["scoring"])
+            checked_layers(tuple(header["layers"]))
+            checked_size(header["size_px"])
+            for key in ("method", "backbone", "teacher_file", "calibration", "config"):
+                header[key]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} has a damaged header ({type(error).__name__}: {error}): train it again, or "
+            "fetch it anew"
+        ) from error
+    if is_newer:
         raise ValueError(
             f"{path} has checkpoint schema {header['schema']}, this version reads up to {SCHEMA}: "
             "update rd4ad"
         )
-    return header, tensors
+    return header
 
 
 def read_tensors(path: Path) -> tuple[dict[str, str], Tensors]:
@@ -112,5 +132,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     try:
         write(beside)
         beside.replace(path)
+    except (RuntimeError, SafetensorError) as error:  # what torch and safetensors raise for it
+        raise OSError(f"{path} could not be written whole ({error})") from error
     finally:
         beside.unlink(missing_ok=True)

@@ -7,7 +7,6 @@ compared by hash.
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,19 +16,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from rd4ad.checkpoint import SCHEMA, read_checkpoint, replace_file
 from rd4ad.config import checked_size
 from rd4ad.data.images import Picture, read_image, resize_image
 from rd4ad.methods import backbones
 from rd4ad.methods.method import Method, method_class, teacher_of
 from rd4ad.methods.reverse_distillation import ReverseDistillation
-from rd4ad.prediction import Calibration, Prediction
-from rd4ad.scoring import IMAGE, Maps, Scoring, anomaly_maps, scores
+from rd4ad.prediction import Calibration, Prediction, predictions
+from rd4ad.scoring import Maps, Scoring
 
-SCHEMA = 2  # 1 knew reverse distillation alone
 _MEAN = (0.485, 0.456, 0.406)  # ImageNet's, as torchvision normalises
 _STD = (0.229, 0.224, 0.225)
 
@@ -124,18 +122,7 @@ class Detector:
 
     def judge(self, distances: dict[int, Maps]) -> list[Prediction]:
         """Return the predictions for distance maps by layer, (N, h, w) each."""
-        maps = anomaly_maps(distances, self.scoring, self.size_px)
-        image_scores = scores(distances, self.scoring, self.size_px, maps)
-        threshold = self.calibration.threshold if self.calibration else None
-        return [
-            Prediction(
-                score=float(score),
-                anomaly_map=maps[i],
-                distance_maps=[stack[i] for layer, stack in distances.items() if layer != IMAGE],
-                is_anomalous=None if threshold is None else bool(score > threshold),
-            )
-            for i, score in enumerate(image_scores)
-        ]
+        return predictions(distances, self.scoring, self.size_px, self.calibration)
 
     def with_scoring(self, **changes: Any) -> "Detector":
         """Return a detector that shares this one's networks and scores otherwise, uncalibrated."""
@@ -195,7 +182,8 @@ class Detector:
                 unknown method, or trained with another teacher file than the one found.
         """
         path = Path(path)
-        header, tensors = read_checkpoint(path)
+        header, arrays = read_checkpoint(path)
+        tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}
         teacher, teacher_file = teacher_of(header["backbone"], weights)
         wanted = header["teacher_file"]
         if wanted["sha256"] != teacher_file["sha256"]:
@@ -282,43 +270,3 @@ def checked_checkpoint_name(path: str | Path) -> Path:
     if path.suffix != ".safetensors":
         raise ValueError(f"a checkpoint's name ends in .safetensors; got {path}")
     return path
-
-
-def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return header and float32 tensors of a checkpoint; see `Detector.load` for what is raised."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path} is not a whole .safetensors file ({error}): it may be truncated, or a pickle; "
-            "checkpoints of the released code are read by Detector.from_official"
-        ) from error
-    if "rd4ad" not in metadata:
-        raise ValueError(f"{path} holds tensors but no rd4ad header: not one of our checkpoints")
-    header = json.loads(metadata["rd4ad"])
-    if header["schema"] > SCHEMA:
-        raise ValueError(
-            f"{path} has checkpoint schema {header['schema']}, this version reads up to {SCHEMA}: "
-            "update rd4ad"
-        )
-    floats = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
-    return header, floats
-
-
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Call `write` with a name beside `path`, then rename it to `path`: whole, or not there.
-
-    Raises:
-        OSError: as `write` or the rename raise it; the file beside is gone then.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(beside)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

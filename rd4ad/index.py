@@ -3,12 +3,12 @@
 Run folders that cannot be read are named with the reason and left out; they stop nothing.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from rd4ad.checkpoint import replace_file
 from rd4ad.store import METRIC_COLUMNS, Run, named, read_run, with_columns
 
 INDEX_KEYS = ("run_id", "method", "dataset", "category", "backbone", "size_px", "seed")
@@ -74,12 +74,7 @@ def rebuild_index(results: Path) -> tuple[pd.DataFrame, list[BrokenRun]]:
             tables.append(_rows(run))
     index = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=INDEX_COLUMNS)
     index = with_columns(index, INDEX_COLUMNS)
-    beside = results / f".index.{os.getpid()}"
-    try:
-        index.to_parquet(beside, index=False)
-        beside.replace(results / "index.parquet")
-    finally:
-        beside.unlink(missing_ok=True)
+    replace_file(results / "index.parquet", lambda beside: index.to_parquet(beside, index=False))
     return index, sorted(broken, key=lambda run: run.path)
 
 

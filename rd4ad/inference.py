@@ -11,9 +11,10 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from rd4ad.checkpoint import replace_file
 from rd4ad.data.folders import IMAGE_SUFFIXES, DatasetError, listed
 from rd4ad.data.images import read_image
-from rd4ad.detector import Detector, replace_file
+from rd4ad.detector import Detector
 from rd4ad.prediction import Prediction
 from rd4ad.scoring import Maps
 from rd4ad.web.overlay import calibrated_range, common_range, marked, with_scale

@@ -36,8 +36,9 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from rd4ad.checkpoint import replace_file
 from rd4ad.data.parts import PARTS, render
-from rd4ad.detector import normalise, replace_file
+from rd4ad.detector import normalise
 from rd4ad.methods.backbones import (
     BACKBONES,
     Teacher,

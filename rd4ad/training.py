@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rd4ad.checkpoint import replace_file
 from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import DatasetError, open_category
 from rd4ad.data.images import read_images
-from rd4ad.detector import Detector, checked_checkpoint_name, replace_file
+from rd4ad.detector import Detector, checked_checkpoint_name
 from rd4ad.fitting import OnProgress, Reporter, Session, remove_states
 from rd4ad.methods.method import method_class, seeded, teacher_of
 from rd4ad.prediction import Calibration

@@ -488,6 +488,7 @@ def test_a_full_disk_is_named_and_leaves_what_was_there(
         ("predict", tiny_checkpoint, image, "--out", results / "out"),
         ("results", "index", "--results", results),
         ("data", "make", results / "made", "--train", 2),
+        ("train", *where(tiny_data), *TINY, "--out", results / "a.safetensors"),
     ):
         with full_disk(n_bytes):
             outcome = run(capsys, *command)

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from rd4ad.detector import SCHEMA, Detector, read_checkpoint
+from rd4ad.checkpoint import SCHEMA, read_checkpoint
+from rd4ad.detector import Detector
 from rd4ad.methods import backbones
 from rd4ad.methods.reverse_distillation import ReverseDistillation
 
@@ -98,7 +99,8 @@ def test_tensors_without_our_header_are_refused(tmp_path):
 
 
 def rewrite(source, target, **changes):
-    header, tensors = read_checkpoint(source)
+    header, arrays = read_checkpoint(source)
+    tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}
     save_file(tensors, target, {"rd4ad": json.dumps(header | changes)})
 
 

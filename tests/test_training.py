@@ -24,10 +24,10 @@ CONFIG = TrainingConfig(backbone="compact", size_px=64, epochs=3, batch_size=4, 
 
 
 def tensors_sha256(path):
-    from rd4ad.detector import read_checkpoint
+    from rd4ad.checkpoint import read_checkpoint
 
     _, tensors = read_checkpoint(path)
-    content = b"".join(tensors[key].numpy().tobytes() for key in sorted(tensors))
+    content = b"".join(tensors[key].tobytes() for key in sorted(tensors))
     return hashlib.sha256(content).hexdigest()
 
 
