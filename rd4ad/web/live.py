@@ -3,6 +3,7 @@
 One inference an image; opacity and threshold draw the kept judgement anew.
 """
 
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -166,10 +167,15 @@ def build(detectors: Detectors, kept: answers.Kept) -> gr.Blocks:
         go.click(judge_all, [several, chooser], [gallery, table], **hidden)
         asked.click(ask, [photo, chooser], said, api_name="predict")
         if examples:
-            opening = demo.load(lambda: examples[0], None, photo, **hidden)
-            opening.then(part_of, photo, chooser, **hidden).then(
-                judge, [photo, chooser], outputs, **hidden
-            )
+
+            def show_example() -> list[Any]:
+                """Open with the first example, judged."""
+                part = part_of(examples[0])
+                return [examples[0], part, *judge(examples[0], part)]
+
+            with suppress(gr.Error):  # a rehearsal: what loads on first use is loaded
+                show_example()
+            demo.load(show_example, None, [photo, chooser, *outputs], **hidden)
     demo.queue(max_size=32, default_concurrency_limit=2)
     return demo
 

@@ -6,11 +6,9 @@ asks for it.
 """
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import numpy as np
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Mount
@@ -28,21 +26,17 @@ class LiveMount:
     """The demo as an ASGI application, to be mounted at `PATH`.
 
     Args:
-        detectors: to choose from; the first is loaded when the demo is first opened.
+        detectors: to choose from.
         kept: where judgements wait to be drawn anew.
     """
 
     def __init__(self, detectors: Detectors, kept: Kept) -> None:
         self.detectors, self.kept = detectors, kept
-        self.is_opened = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as soon as the demo is built."""
         self.wanted.set()
         demo = await asyncio.shield(self.demo)
-        if not self.is_opened:
-            self.is_opened = True
-            warm_up(self.detectors)
         await demo(scope, receive, send)
 
     @asynccontextmanager
@@ -94,16 +88,3 @@ def build(detectors: Detectors, kept: Kept) -> tuple[FastAPI, ASGIApp]:
     )
     demo = next(route.app for route in parent.routes if isinstance(route, Mount))
     return parent, demo
-
-
-def warm_up(detectors: Detectors) -> threading.Thread:
-    """Load the first detector in the background, so that the first image need not wait for it."""
-
-    def load() -> None:
-        name = next(iter(detectors.files()), None)
-        if name is not None:
-            detectors.judge(name, np.zeros((64, 64, 3), np.uint8))
-
-    thread = threading.Thread(target=load, daemon=True)
-    thread.start()
-    return thread
