@@ -185,7 +185,9 @@ def _train(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(outcome))
         return 0
-    print(f"wrote {options.out} (loss {outcome['final_loss']:.4f}, {outcome['seconds']:.0f} s)")
+    loss = outcome["final_loss"]
+    took = "" if loss is None else f"loss {loss:.4f}, "
+    print(f"wrote {options.out} ({took}{outcome['seconds']:.0f} s)")
     if detector.calibration:
         n = len(detector.calibration.scores)
         print(f"threshold {threshold:.3f}: {config.quantile:g} quantile of {n} held-out normals")

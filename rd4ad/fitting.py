@@ -103,7 +103,7 @@ class Session:
         self.config, self.out, self.device, self.cache_mib = config, out, device, cache_mib
         self.report = report or Reporter(None)
         self.fingerprint = json.dumps(record, sort_keys=True)
-        self.final_loss = float("nan")
+        self.final_loss: float | None = None
         self._cache = out.with_name(f".{out.name}.features")
 
     def __enter__(self) -> "Session":

@@ -89,17 +89,18 @@ def train(
     }
     started = time.monotonic()
     cls = method_class(config.method)
+    if settings := cls.settings_for(config, len(kept)):
+        record["settings"] = settings
     with seeded(config.seed):
         method = cls(
-            str(config.backbone), tuple(config.layers or ()), teacher=teacher,
-            **cls.settings_for(config, len(kept)),
-        ).to(device)  # fmt: skip
+            str(config.backbone), tuple(config.layers or ()), teacher=teacher, **settings
+        ).to(device)
     with Session(config, out, record, device=device, cache_mib=cache_mib, report=report) as session:
         method.fit(read.images[kept], session)
     if half:
         method.fitted_parts().half().float()  # what is calibrated is what will be loaded
     record |= {
-        "final_loss": session.final_loss,
+        "final_loss": session.final_loss,  # None: fitted in one pass
         "skipped": list(read.skipped),
         "seconds": round(time.monotonic() - started, 1),
     }
