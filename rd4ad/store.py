@@ -177,7 +177,8 @@ def run_id(determining: Mapping[str, Any]) -> str:
     """
     text = json.dumps(determining, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    short = "".join(word[0] for word in str(determining["method"]).split("_"))
+    words = str(determining["method"]).split("_")
+    short = "".join(word[0] for word in words) if len(words) > 1 else words[0]
     parts = [determining[key] for key in ("dataset", "category", "backbone", "size_px")]
     seed = "" if determining.get("seed") is None else f"-s{determining['seed']}"
     readable = "-".join([short, *(re.sub(r"[^A-Za-z0-9_]+", "_", str(part)) for part in parts)])
