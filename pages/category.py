@@ -4,7 +4,16 @@ import pandas as pd
 import streamlit as st
 
 from rd4ad.published import OBJECTS, TEXTURES
-from rd4ad.web import certainty, charts, frame, leaderboard, reading, tables, widgets
+from rd4ad.web import (
+    certainty,
+    charts,
+    frame,
+    leaderboard,
+    reading,
+    reproduction,
+    tables,
+    widgets,
+)
 
 units = frame.open_page(
     "Category",
@@ -69,6 +78,18 @@ with right:
                 "Histogram of anomaly scores: " + tables.scores_in_words(images),
                 "histogram",
             )
+
+compared = reproduction.reported_beside(cells)
+if not compared.empty:
+    st.subheader("Reported against reproduced")
+    st.dataframe(
+        tables.styled_reproduction(compared, units.text), width="stretch", hide_index=True,
+        placeholder="–", alt=f"Measured figures of {category} beside those that papers print",
+    )  # fmt: skip
+    st.caption(
+        "Difference: reproduced minus reported. Where the backbones differ, it is a difference of "
+        "backbones too: the papers mostly use WideResNet-50-2."
+    )
 
 if not mine.empty:
     st.subheader("Measured runs")

@@ -226,6 +226,18 @@ def styled_runs(runs: pd.DataFrame, text: Text) -> Styler:
     return style
 
 
+def styled_reproduction(table: pd.DataFrame, text: Text) -> Styler:
+    """Return `rd4ad.web.reproduction.reported_beside` with readable headers, signed differences."""
+    names = {
+        "method": "Method", "setting": "Setting", "definition": "Definition, ours",
+        "reproduced": "Reproduced", "ours": "Backbone, ours", "reported": "Reported",
+        "theirs": "Backbone, theirs", "by": "By", "theirs_definition": "Definition, theirs",
+        "difference": "Difference",
+    }  # fmt: skip
+    style = table.rename(columns=names).style.format(text, subset=["Reproduced", "Reported"])
+    return style.format(lambda x: f"{'+' if x > 0 else ''}{text(x)}", subset=["Difference"])
+
+
 def in_words(cells: pd.DataFrame, text: Text) -> str:
     """Return the figures of cells as a list in words, best first, for those who cannot see them."""
     best_first = cells.sort_values("value", ascending=False).head(12)

@@ -223,3 +223,14 @@ def test_runs_of_a_category_are_shown_with_what_their_intervals_mean(measured, o
     assert not any("95% interval" in caption.value for caption in page.caption)
     page.selectbox("category").set_value("Generated parts / transistor").run()
     assert any("95% interval over test images" in caption.value for caption in page.caption)
+
+
+def test_a_measured_figure_stands_beside_what_the_papers_print_with_both_backbones(opened):
+    page = opened("pages/category.py")  # on the repository's own results: transistor of MVTec AD
+    tables = [frame.value for frame in page.dataframe if "Reported" in frame.value]
+    assert len(tables) == 1
+    rows = tables[0]
+    assert set(rows["Method"]) >= {"RD4AD", "PaDiM"}
+    assert set(rows["Backbone, ours"]) >= {"R18 256 px"}
+    expected = rows["Reproduced"] - rows["Reported"]
+    assert rows["Difference"].tolist() == pytest.approx(expected.tolist())

@@ -1,0 +1,58 @@
+"""Reported against reproduced: each measured figure beside what papers print of that method."""
+
+import pandas as pd
+
+from rd4ad.web.leaderboard import PAPER
+from rd4ad.web.look import BACKBONES
+
+COLUMNS = ("method", "setting", "definition", "reproduced", "ours", "reported", "theirs", "by",
+           "theirs_definition", "difference")  # fmt: skip
+
+
+def reported_beside(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for every pair of a measured and a reported figure of the same method.
+
+    The paper under study comes first, then the other sources. Backbones, sizes and definitions are
+    named, since they mostly differ: the difference is then one of both method and setting.
+
+    >>> shared = {"method": "PaDiM", "metric": "pixel_auroc", "category": "bottle",
+    ...           "size_px": 256, "setting": "one-class"}
+    >>> cells = pd.DataFrame([
+    ...     shared | {"kind": "reproduced", "value": 0.985, "backbone": "resnet18",
+    ...               "definition": "exact", "by": "This project"},
+    ...     shared | {"kind": "reported", "value": 0.982, "backbone": "wide_resnet50_2",
+    ...               "definition": "", "by": PAPER}])
+    >>> row = reported_beside(cells).iloc[0]
+    >>> row["ours"], row["theirs"], round(float(row["difference"]), 3)
+    ('R18 256 px', 'WR50 256 px', 0.003)
+
+    Args:
+        cells: of one figure and category; see `rd4ad.web.leaderboard.of_category`.
+    """
+    ours = cells[cells["kind"] == "reproduced"]
+    theirs = cells[cells["kind"] == "reported"]
+    pairs = ours.merge(theirs, on=["method", "metric", "category"], suffixes=("", "_reported"))
+    if pairs.empty:
+        return pd.DataFrame(columns=list(COLUMNS))
+    table = pd.DataFrame(
+        {
+            "method": pairs["method"],
+            "setting": pairs["setting"],
+            "definition": pairs["definition"],
+            "reproduced": pairs["value"],
+            "ours": _network(pairs, ""),
+            "reported": pairs["value_reported"],
+            "theirs": _network(pairs, "_reported"),
+            "by": pairs["by_reported"],
+            "theirs_definition": pairs["definition_reported"].replace("", "not stated"),
+            "difference": pairs["value"] - pairs["value_reported"],
+        }
+    )
+    table["is_other"] = table["by"] != PAPER
+    return table.sort_values(["method", "is_other"], kind="stable")[list(COLUMNS)]
+
+
+def _network(pairs: pd.DataFrame, suffix: str) -> pd.Series:
+    backbone = pairs[f"backbone{suffix}"].fillna("").replace("", "not stated")
+    size = pairs[f"size_px{suffix}"].map(lambda px: "" if pd.isna(px) else f" {px:g} px")
+    return backbone.replace(BACKBONES) + size
