@@ -1,15 +1,13 @@
-"""What every benchmark records about where it ran, and how it writes its figures."""
+"""How the benchmarks take times, one after another, and where they write their figures."""
 
 import json
 import statistics
-import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from rd4ad.evaluation import commit, processor
+from rd4ad.ledger import write_record
 
 BENCH = Path(__file__).resolve().parents[1] / "results/bench"
 
@@ -35,17 +33,5 @@ def summary(seconds: list[float]) -> dict[str, float]:
 
 
 def write(name: str, rows: list[dict[str, Any]], ratios: list[dict[str, Any]], note: str) -> None:
-    """Write results/bench/<name>.json: rows of figures and ratios between them, with the host."""
-    packages = ("numpy", "scipy", "scikit-learn", "torch")
-    record = {
-        "name": name,
-        "note": note,
-        "host": processor(),
-        "commit": commit(),
-        "versions": {"python": sys.version.split()[0]} | {p: version(p) for p in packages},
-        "rows": rows,
-        "ratios": ratios,
-    }
-    BENCH.mkdir(parents=True, exist_ok=True)
-    (BENCH / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
-    print(json.dumps(record, indent=1))
+    """Write and print results/bench/<name>.json; see `rd4ad.ledger.write_record`."""
+    print(json.dumps(write_record(BENCH / f"{name}.json", rows, ratios, note), indent=1))

@@ -1,4 +1,4 @@
-"""The command line: `rd4ad train | evaluate | predict | export | score | data | results | serve`.
+"""The command line: `rd4ad train | evaluate | predict | export | score | bench | ...`.
 
 Exit codes: 0 done, 1 failed on the data or the machine, 2 wrong usage. Torch is imported only by
 the commands that need it.
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import rd4ad
+from rd4ad.catalogue import METHODS
 from rd4ad.config import TrainingConfig
 from rd4ad.scoring import FUSIONS, Scoring
 
@@ -84,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_export(commands)
     _add_score(commands)
+    _add_bench(commands)
     _add_data(commands)
     _add_results(commands)
     _add_serve(commands)
@@ -333,6 +335,64 @@ def _score(options: argparse.Namespace) -> int:
     with _Bars() as bars:
         figures = score_maps(options.maps, options.data, options.category, on_progress=bars.counted)
     _print_figures(figures, options.json)
+    return 0
+
+
+def _add_bench(commands: Any) -> None:
+    text = "Measure what the methods cost on this host: time, memory, disk, fit."
+    parser = _add(commands, "bench", _bench, text)
+    own: dict[str, Any] = {"nargs": "+", "metavar": "NAME"}
+    parser.add_argument(
+        "--methods", default=list(METHODS), help="names; RD4AD is what others compare with", **own
+    )
+    parser.add_argument("--backbone", default=["resnet18"], help="one or several", **own)
+    parser.add_argument("--size-px", type=int, nargs="+", default=[256], help="one or several")
+    parser.add_argument("--rounds", type=int, default=24, help="images that every method judges")
+    parser.add_argument("--threads", type=int, help="of a process (default: torch's own choice)")
+    parser.add_argument("--data", type=Path, help="folder of categories (default: generated parts)")
+    parser.add_argument("--category", help="a folder below --data, whose normal images are fitted")
+    parser.add_argument("--images", type=int, default=200, help="normal images, if generated")
+    text = "folder of checkpoints whose trainings' seconds count instead of extrapolated ones"
+    parser.add_argument("--checkpoints", type=Path, help=text)
+    parser.add_argument("--results", type=Path, default=Path("results"), help="runs, for quality")
+    text = "record to write; the explorer shows bench/methods*.json of its results folder"
+    parser.add_argument("--out", type=Path, default=Path("results/bench/methods.json"), help=text)
+    parser.add_argument("--json", action="store_true", help="print the record as JSON")
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from rd4ad.benchmark import Plan, benchmark, cases_of
+
+    try:
+        cases = cases_of(options.methods, options.backbone, options.size_px)
+        plan = Plan(
+            rounds=options.rounds,
+            n_threads=options.threads,
+            data=options.data,
+            category=options.category,
+            n_images=options.images,
+            checkpoints=options.checkpoints,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    with _Bars() as bars:
+        record = benchmark(
+            cases, options.out, plan, results=options.results, on_progress=bars.counted
+        )
+    if options.json:
+        print(json.dumps(record))
+        return 0
+    print(f"{record['host']}. {record['note']}")
+    for row in record["rows"]:
+        ratio = (
+            "no ratio" if row["seconds_ratio"] is None else f"{row['seconds_ratio']:.2f} x RD4AD"
+        )
+        print(
+            f"{row['method']:<21} {row['backbone']:<16} {row['size_px']:>4} px  {ratio:<13} "
+            f"{row['seconds_per_image']:.3f} s an image, {row['memory_mb']} MB, "
+            f"{row['disk_mb']} MB on disk, fit {row['fit_seconds']} s ({row['fit']})"
+        )
+    print(f"wrote {options.out}")
     return 0
 
 

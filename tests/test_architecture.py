@@ -33,6 +33,8 @@ FLOW = (
     ("rd4ad.index",),
     ("rd4ad.comparison",),
     ("rd4ad.evaluation",),
+    ("rd4ad.timing", "rd4ad.ledger"),
+    ("rd4ad.benchmark",),
     ("rd4ad.web",),
     ("rd4ad.inference",),
     ("rd4ad.cli",),
@@ -44,6 +46,9 @@ WITH_TORCH = (
     "training",
     "pretraining",
     "evaluation",
+    "timing",
+    "ledger",
+    "benchmark",
     "inference",
 )
 # These load torch only when a command or an image asks for it.
