@@ -22,7 +22,11 @@ bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/significance.py
 	$(BIN)/python benchmarks/training.py
-	$(BIN)/python benchmarks/inference.py
+	$(BIN)/rd4ad bench
+	$(BIN)/rd4ad bench --methods reverse_distillation padim spade --backbone wide_resnet50_2 \
+	  --out results/bench/methods-wide.json
+	$(BIN)/rd4ad bench --methods reverse_distillation --backbone resnet18 compact resnet50 \
+	  --size-px 256 128 --out results/bench/methods-backbones.json
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/report.py
 

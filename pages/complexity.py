@@ -7,12 +7,14 @@ from rd4ad.web import charts, costs, frame, reading, widgets
 units = frame.open_page(
     "Complexity",
     "What a heatmap costs: seconds an image and memory against quality. Seconds of different hosts "
-    "do not compare, so every row names its own.",
+    "do not compare, so every row names its own; times beside RD4AD's do better.",
 )
 table = costs.table(reading.complexity(), reading.measured_costs())
+st.markdown("Seconds an image beside RD4AD's, same host and backbone. "
+            + costs.ratios_in_words(table))  # fmt: skip
 figure = widgets.pick(
     "Quality", costs.QUALITIES, "quality", "Mean over MVTec AD where published; over the "
-    "measured categories where measured.",
+    "categories that the row names where measured.",
 )  # fmt: skip
 widgets.show(
     charts.frontier(
@@ -31,4 +33,4 @@ st.dataframe(
     alt="Table 3",
 )
 if table["kind"].eq("reproduced").sum() == 0:
-    widgets.empty("Nothing was measured on this host yet. This does:", "make bench")
+    widgets.empty("Nothing was measured on this host yet. This does:", "rd4ad bench")

@@ -15,7 +15,7 @@ from rd4ad.comparison import Difference, Resampled, mean_of, resample
 from rd4ad.index import read_index
 from rd4ad.published import averages, read_published
 from rd4ad.scoring import Scoring, layers_name
-from rd4ad.store import Run, read_run
+from rd4ad.store import Run, named, read_run
 from rd4ad.web import certainty, lab, pictures
 from rd4ad.web.audit import Upload
 from rd4ad.web.leaderboard import published_cells, unqualified
@@ -230,9 +230,19 @@ def audited_run(run: Run) -> Audit:
 
 
 def measured_costs() -> list[dict[str, Any]]:
-    """Return the rows that benchmarks stored of inference, each with its host."""
-    path = RESULTS / "bench/inference.json"
-    return _costs(path, _modified(path)) if path.exists() else []
+    """Return the rows that `rd4ad bench` stored, each with its host and how it was measured.
+
+    A case that several records hold is taken from the first by name.
+    """
+    paths = sorted((RESULTS / "bench").glob("methods*.json"), key=lambda path: path.stem)
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for path in paths:
+        try:
+            for row in _costs(path, _modified(path)):
+                rows.setdefault((row["method"], row["backbone"], row["size_px"]), row)
+        except ValueError as error:
+            st.warning(f"A benchmark was skipped. {error}", icon=":material/warning:")
+    return list(rows.values())
 
 
 def curves_by_label(runs: pd.DataFrame, kind: str) -> dict[str, pd.DataFrame]:
@@ -360,5 +370,7 @@ def _audited_run(path: Path, modified: float, data: Path) -> Audit:
 
 @st.cache_data(show_spinner=False, max_entries=2)
 def _costs(path: Path, modified: float) -> list[dict[str, Any]]:
-    record = json.loads(path.read_text())
-    return [row | {"host": record["host"]} for row in record["rows"]]
+    with named(path):
+        record = json.loads(path.read_text())
+        told = {"host": record["host"], "note": record["note"]}
+        return [row | told for row in record["rows"]]

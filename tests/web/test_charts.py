@@ -80,19 +80,34 @@ def test_every_method_of_the_paper_has_a_colour_and_a_shape_of_its_own():
 
 
 def test_costs_of_papers_and_of_this_host_stand_side_by_side():
+    paper = {"backbone": "wide_resnet50_2", "host": "Intel i7", "kind": "reported", "source": "a"}
     published = pd.DataFrame(
-        [{"method": "SPADE", "backbone": "wide_resnet50_2", "seconds_per_image": 1.4,
-          "memory_mb": 1400.0, "pixel_auroc": 0.965, "host": "Intel i7", "kind": "reported"}]
+        [{"method": "SPADE", "seconds_per_image": 1.4, "memory_mb": 1400.0, "pixel_auroc": 0.965,
+          **paper},
+         {"method": "RD4AD", "seconds_per_image": 0.35, "memory_mb": 350.0, "pixel_auroc": 0.978,
+          **paper},
+         {"method": "PaDiM", "seconds_per_image": 1.0, **paper, "source": "b"}]
     )  # fmt: skip
     ours = [
         {"method": "reverse_distillation", "backbone": "resnet18", "size_px": 256,
-         "seconds_per_image": 0.1, "memory_mb": 90, "kind": "reproduced", "host": "here"}
+         "seconds_per_image": 0.1, "memory_mb": 90, "kind": "reproduced", "host": "here"},
+        {"method": "riad", "backbone": "none", "size_px": 256, "seconds_per_image": 0.4,
+         "seconds_ratio": 3.9, "memory_mb": 90, "kind": "reproduced", "host": "here",
+         "pixel_auroc": 0.9},
     ]  # fmt: skip
     table = costs.table(published, ours)
-    assert table["label"].tolist() == ["SPADE WR50", "RD4AD R18 256 px"]
-    assert table["host"].tolist() == ["Intel i7", "here"]
+    assert table["label"].tolist() == [
+        "SPADE WR50", "RD4AD WR50", "PaDiM WR50", "RD4AD R18 256 px", "RIAD 256 px",
+    ]  # fmt: skip
+    assert table["host"].tolist() == ["Intel i7"] * 3 + ["here"] * 2
+    assert table["seconds_ratio"].tolist()[:2] == pytest.approx([4, 1])
+    assert table["seconds_ratio"].isna().tolist()[2:4] == [True, True]  # no RD4AD of that source
+    assert table["memory_ratio"].tolist()[:2] == pytest.approx([4, 1])
+    said = costs.ratios_in_words(table)
+    assert said == "As published: SPADE WR50 4.0 ×. As measured: RIAD 256 px 3.9 ×."
     drawn = charts.frontier(table, y="pixel_auroc", y_title="Pixel AUROC", factor=100)
-    assert len(drawn.data) == 1  # ours has no figure of quality yet
+    symbols = [trace.marker.symbol for trace in drawn.data]  # without quality there is no mark
+    assert symbols == ["diamond-open", "circle-open", "triangle-down"]
     assert "SPADE WR50: 1.4 s, 0.965" in costs.in_words(table, "pixel_auroc", "{:.3f}".format)
 
 

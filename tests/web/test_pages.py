@@ -1,5 +1,6 @@
 """Every page's logic, without a browser: what it shows, its empty states, what is broken."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -234,3 +235,27 @@ def test_a_measured_figure_stands_beside_what_the_papers_print_with_both_backbon
     assert set(rows["Backbone, ours"]) >= {"R18 256 px"}
     expected = rows["Reproduced"] - rows["Reported"]
     assert rows["Difference"].tolist() == pytest.approx(expected.tolist())
+
+
+def test_the_papers_costs_are_shown_beside_rd4ads_and_the_command_that_measures(results, opened):
+    page = opened("pages/complexity.py")
+    assert any("PaDiM WR50 3.1 ×, SPADE WR50 4.5 ×" in text.value for text in page.markdown)
+    assert "rd4ad bench" in [code.value for code in page.code]
+
+
+def test_measured_costs_come_from_every_record_and_each_case_from_the_first(results, opened):
+    case = {"method": "padim", "backbone": "resnet18", "size_px": 256, "kind": "reproduced",
+            "memory_mb": 90.0, "fit": "measured", "pixel_auroc": 0.9}  # fmt: skip
+    for name, seconds in (("methods", 0.25), ("methods-more", 0.5)):
+        rows = [case | {"seconds_per_image": seconds, "seconds_ratio": 2 * seconds + 1}]
+        record = {"host": "a host", "note": f"of {name}", "rows": rows}
+        (results / "bench").mkdir(exist_ok=True)
+        (results / f"bench/{name}.json").write_text(json.dumps(record))
+    (results / "bench/methods-bad.json").write_text("{")
+    page = opened("pages/complexity.py")
+    shown = page.dataframe[0].value.set_index("Method")
+    assert shown.loc["PaDiM R18 256 px", "Time, × RD4AD"] == 1.5
+    assert shown.loc["PaDiM R18 256 px", "Note"] == "of methods"
+    assert any("As measured: PaDiM R18 256 px 1.5 ×" in text.value for text in page.markdown)
+    assert any("methods-bad.json" in warning.value for warning in page.warning)
+    assert not page.code
