@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +93,60 @@ def part_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     rebuild_index(results)
     return results
+
+
+@pytest.fixture(scope="session")
+def write_idx() -> Callable[[Path, np.ndarray], None]:
+    """Function that writes bytes as an IDX file, in the layout of MNIST."""
+
+    def write(path: Path, array: np.ndarray) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lengths = np.array(array.shape, ">u4").tobytes()
+        path.write_bytes(bytes([0, 0, 8, array.ndim]) + lengths + array.tobytes())
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def novelty_data(write_idx, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FashionMNIST's files with bars in ten places: 4 images a class to train on, 3 to test on."""
+    data = tmp_path_factory.mktemp("novelty")
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 4), ("t10k", 3)):
+        labels = np.repeat(np.arange(10, dtype=np.uint8), n)
+        images = rng.integers(0, 40, (len(labels), 28, 28), np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[:, 2 + 2 * label : 5 + 2 * label] += 200
+        write_idx(data / f"FashionMNIST/raw/{split}-images-idx3-ubyte", images)
+        write_idx(data / f"FashionMNIST/raw/{split}-labels-idx1-ubyte", labels)
+    return data
+
+
+@pytest.fixture(scope="session")
+def novelty_results(
+    novelty_data: Path, novelty_config, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Published figures, and a run of every class of `novelty_data`."""
+    from rd4ad.data.novelty import NOVELTY_SETS
+    from rd4ad.index import rebuild_index
+    from rd4ad.novelty import Protocol, measure
+
+    results = tmp_path_factory.mktemp("novelty_results")
+    shutil.copytree(REPOSITORY / "results/published", results / "published")
+    protocol = Protocol(dataset="fashion_mnist", config=novelty_config)
+    classes = NOVELTY_SETS["fashion_mnist"].classes
+    measure(protocol, classes, data=novelty_data, results=results)
+    rebuild_index(results)
+    return results
+
+
+@pytest.fixture(scope="session")
+def novelty_config():
+    """One epoch of the bundled teacher at 32 px."""
+    from rd4ad.config import TrainingConfig
+    from rd4ad.data.novelty import PROTOCOL
+
+    return TrainingConfig(**PROTOCOL | {"backbone": "compact", "epochs": 1, "batch_size": 4})
 
 
 @pytest.fixture(scope="session")
