@@ -118,11 +118,13 @@ def histogram(
     return figure
 
 
-def _groups(images: pd.DataFrame, by_type: bool) -> list[tuple[str, pd.Series, str]]:
+def _groups(
+    images: pd.DataFrame, by_type: bool, others: str = "defective"
+) -> list[tuple[str, pd.Series, str]]:
     normal, defective = images[images["label"] == 0], images[images["label"] == 1]
     groups = [("normal", normal["score"], NORMAL)]
     if not by_type:
-        return [*groups, ("defective", defective["score"], DEFECT)]
+        return [*groups, (others, defective["score"], DEFECT)]
     hues = [hue for hue in SERIES if hue != NORMAL]
     kinds = defective.groupby("defect_type", sort=True)["score"]
     return groups + [
@@ -151,12 +153,15 @@ def _add_bars(
     )
 
 
-def small_histograms(tables: Mapping[str, pd.DataFrame | None], columns: int = 5) -> go.Figure:
+def small_histograms(
+    tables: Mapping[str, pd.DataFrame | None], columns: int = 5, others: str = "defective"
+) -> go.Figure:
     """Return one small histogram a category, normal against defective, as in the paper's Figure 5.
 
     Args:
         tables: the run's images by category; None where no run is stored, which its panel says.
         columns: panels in a row.
+        others: what images are called that are not normal.
     """
     rows = -(-len(tables) // columns)
     figure = make_subplots(
@@ -170,7 +175,7 @@ def small_histograms(tables: Mapping[str, pd.DataFrame | None], columns: int = 5
             figure.update_xaxes(visible=False, range=[0, 1], **place)
             figure.update_yaxes(visible=False, range=[0, 1], **place)
             continue
-        for name, scores, hue in _groups(images, by_type=False):
+        for name, scores, hue in _groups(images, by_type=False, others=others):
             _add_bars(figure, images["score"], name, scores, hue, opacity=0.75, showlegend=False,
                       **place)  # fmt: skip
     figure.update_layout(

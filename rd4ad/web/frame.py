@@ -17,6 +17,7 @@ MENU = {
         ("pages/category.py", "Category", ":material/category:"),
         ("pages/ablations.py", "Ablations", ":material/grid_on:"),
         ("pages/complexity.py", "Complexity", ":material/speed:"),
+        ("pages/novelty.py", "Novelty", ":material/fiber_new:"),
     ),
     "Why": (
         ("pages/threshold.py", "Threshold", ":material/tune:"),

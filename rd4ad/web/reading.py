@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from rd4ad.comparison import Difference, Resampled, mean_of, resample
+from rd4ad.data.folders import DatasetError
+from rd4ad.data.novelty import TITLES, images_by_name, set_named
 from rd4ad.index import read_index
 from rd4ad.published import averages, read_published
 from rd4ad.scoring import Scoring, layers_name
@@ -60,7 +63,8 @@ def complexity() -> pd.DataFrame:
 def measured() -> pd.DataFrame | None:
     """Return the index of measured runs; None where there is none.
 
-    Says on the page what is missing or broken, and which command mends it.
+    Says on the page what is missing or broken, and which command mends it. Runs of one-class
+    novelty have a page of their own, see `novelty_runs`.
     """
     index = None
     try:
@@ -71,6 +75,8 @@ def measured() -> pd.DataFrame | None:
         st.warning(f"The measured runs cannot be shown. {error}", icon=":material/warning:")
         return None
     listed = set() if index is None else set(index["run_id"])
+    if index is not None:
+        index = index[~index["dataset"].isin(TITLES)]
     unlisted = 0
     for name in run_names():
         path = RESULTS / "runs" / name
@@ -80,12 +86,41 @@ def measured() -> pd.DataFrame | None:
             st.warning(f"A run was skipped: {name}. {reason}", icon=":material/warning:")
     if unlisted:
         st.info(f"Stored runs that are not listed yet: {unlisted}. `rd4ad results index`")
-    elif not listed:
+    elif index is None or index.empty:
         empty(
             "No measured run yet. The first command stores one, the second lists it here.",
             "rd4ad evaluate CHECKPOINT --data DIR --category NAME\nrd4ad results index",
         )
-    return index if listed else None
+    return None if index is None or index.empty else index
+
+
+def novelty_runs() -> list[Run]:
+    """Return the listed runs of one-class novelty; what cannot be read is said on the page."""
+    try:
+        index = _index(RESULTS, _modified(RESULTS / "index.parquet"))
+    except FileNotFoundError:
+        return []  # the page says which command stores one
+    except ValueError as error:
+        st.warning(f"The measured runs cannot be shown. {error}", icon=":material/warning:")
+        return []
+    names = index.loc[index["dataset"].isin(TITLES), "run_id"].unique()
+    return [run for run in map(run_named, names) if run is not None]
+
+
+def roc_by_class(runs: Mapping[str, Run]) -> dict[str, pd.DataFrame]:
+    """Return the image ROC of runs by class."""
+    curves = {name: curves_of(run) for name, run in runs.items()}
+    return {name: table[table["curve"] == "image_roc"] for name, table in curves.items()}
+
+
+def novelty_images(dataset: str) -> dict[str, NDArray[np.uint8]]:
+    """Return a novelty set's test images by name; none where they are not here or not to be shown.
+
+    Args:
+        dataset: its title.
+    """
+    chosen = set_named(TITLES[dataset])
+    return _novelty_images(DATA, TITLES[dataset]) if chosen.is_shown else {}
 
 
 def run_named(run_id: str) -> Run | None:
@@ -356,6 +391,14 @@ def _rescored(
         _images(path, modified)["label"].to_numpy(),
         _masks(path, modified, data),
     )
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _novelty_images(data: Path, key: str) -> dict[str, NDArray[np.uint8]]:
+    try:
+        return images_by_name(data, set_named(key))
+    except DatasetError:
+        return {}  # the page says that they are not here
 
 
 @st.cache_data(show_spinner="Auditing", max_entries=16)

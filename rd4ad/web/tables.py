@@ -9,6 +9,7 @@ from pandas.io.formats.style import Styler
 
 from rd4ad.catalogue import DEFAULT_METHOD, title_of
 from rd4ad.comparison import Difference
+from rd4ad.data.novelty import TITLES
 from rd4ad.store import Run
 from rd4ad.web.leaderboard import AVERAGES, row_name
 from rd4ad.web.look import BACKBONES, KIND_NAMES
@@ -163,6 +164,13 @@ def commands(run: Run) -> str:
     }
     chosen = " ".join(f"{name} {value}" for name, value in options.items() if value is not None)
     category, dataset = record["category"], record["dataset"]
+    if dataset in TITLES:
+        limits = {"--n-train": config["n_train"], "--n-test": config["n_test"]}
+        more = "".join(f" {name} {n}" for name, n in limits.items() if n)
+        return (
+            f"rd4ad novelty --data DIR --dataset {TITLES[dataset]} --normal {category} {chosen} "
+            f"--batch-size {config['batch_size']} --normalisation {config['normalisation']}{more}"
+        )
     return (
         f"rd4ad train --data DIR --category {category} {chosen} --out {category}.safetensors\n"
         f"rd4ad evaluate {category}.safetensors --data DIR --category {category} "

@@ -259,3 +259,37 @@ def test_measured_costs_come_from_every_record_and_each_case_from_the_first(resu
     assert any("As measured: PaDiM R18 256 px 1.5 ×" in text.value for text in page.markdown)
     assert any("methods-bad.json" in warning.value for warning in page.warning)
     assert not page.code
+
+
+@pytest.fixture
+def novelties(novelty_results, novelty_data, monkeypatch):
+    """`novelty_results` and their images, which the pages read."""
+    monkeypatch.setattr(reading, "RESULTS", novelty_results)
+    monkeypatch.setattr(reading, "DATA", novelty_data)
+    return novelty_results
+
+
+def test_the_novelty_page_has_a_row_a_class_and_their_mean_beside_the_papers(novelties, opened):
+    page = opened("pages/novelty.py")
+    overview = page.dataframe[0].value.set_index("Data set")
+    assert overview.loc["FashionMNIST", "○ Paper"] == "95.0"
+    assert "±" in overview.loc["FashionMNIST", "● Ours"]
+    assert "Not measured here" in overview.loc["MNIST", "Note"]
+    assert len(page.dataframe[1].value) == 10
+    assert page.dataframe[2].value.shape == (10, 10)
+
+
+def test_the_novelty_page_shows_images_where_they_are_on_disk(novelties, opened, monkeypatch):
+    assert any("read from this machine" in c.value for c in opened("pages/novelty.py").caption)
+    monkeypatch.setattr(reading, "DATA", novelties / "nowhere")
+    assert any("RD4AD_DATA" in c.value for c in opened("pages/novelty.py").caption)
+
+
+def test_runs_of_novelty_are_on_their_own_page_alone(novelties, opened):
+    assert opened("pages/novelty.py").selectbox("class").options[0] == "T shirt"
+    assert any("No measured run yet" in info.value for info in opened("pages/ablations.py").info)
+    assert not any("not listed yet" in info.value for info in opened("pages/ablations.py").info)
+
+
+def test_without_a_class_measured_the_novelty_page_says_how_to(results, opened):
+    assert any("rd4ad novelty" in code.value for code in opened("pages/novelty.py").code)
