@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rd4ad.web import answers
+from rd4ad.web import answers, drawing
 from rd4ad.web.charts import normal_scores
 from rd4ad.web.judging import BusyError, Detectors, Judgement
 from rd4ad.web.overlay import overlay
@@ -49,7 +49,8 @@ def build(detectors: Detectors, kept: answers.Kept) -> gr.Blocks:
         detectors: to choose from.
         kept: where judgements wait to be drawn anew.
     """
-    names = list(detectors.files())
+    digits = drawing.digits(detectors.files())
+    names = [name for name in detectors.files() if name not in digits]
     first = names[0] if names else None
     with gr.Blocks(
         title="RD4AD live", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)
@@ -114,6 +115,8 @@ def build(detectors: Detectors, kept: answers.Kept) -> gr.Blocks:
             table = gr.Dataframe(
                 headers=["file", "score", "verdict", "problem"], label="Scores", interactive=False
             )
+        if digits:
+            drawing.add_tab(detectors, digits)
         with gr.Accordion("The same from a program", open=False):
             gr.Code(_SNIPPET.format(detector=first or "NAME"), language="python", interactive=False)
             gr.Code(_CURL.format(detector=first or "NAME"), language="shell", interactive=False)
