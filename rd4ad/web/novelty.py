@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pandas.io.formats.style import Styler
 
 from rd4ad import metrics
-from rd4ad.catalogue import title_of
+from rd4ad.catalogue import entry_of, title_of
+from rd4ad.config import LOSS_NAMES
 from rd4ad.data.novelty import NOVELTY_SETS, PROTOCOL, TITLES, set_named
 from rd4ad.published import average
 from rd4ad.scoring import layers_name
@@ -57,6 +58,10 @@ def setting_of(run: Run) -> str:
     ]
     if config["batch_size"] != PROTOCOL["batch_size"]:
         said.append(f"batches of {config['batch_size']}")
+    if config["learning_rate"] != entry_of(record["method"]).learning_rate:
+        said.append(f"learning rate {config['learning_rate']:g}")
+    if config["loss"] != LOSS_NAMES[0]:
+        said.append(f"{config['loss']} loss".replace("_", " "))
     limits = {"training": config["n_train"], "test": config["n_test"]}
     said += [f"{n} {split} images" for split, n in limits.items() if n]
     if config["n_held_out"]:
