@@ -67,9 +67,7 @@ def styled_delta(compared: pd.DataFrame, text: Text, told: Mapping[str, Differen
     """
     tint = {"win": "rgba(0, 114, 178, 0.2)", "loss": "rgba(213, 94, 0, 0.2)", "tie": "transparent"}
 
-    def signed(difference: Any) -> str:
-        return f"{'+' if difference > 0 else ''}{text(difference)}"
-
+    signed = with_sign(text)
     known = {name: one for name, one in told.items() if not one.reason}
     certain = pd.DataFrame(
         {
@@ -243,7 +241,20 @@ def styled_reproduction(table: pd.DataFrame, text: Text) -> Styler:
         "difference": "Difference",
     }  # fmt: skip
     style = table.rename(columns=names).style.format(text, subset=["Reproduced", "Reported"])
-    return style.format(lambda x: f"{'+' if x > 0 else ''}{text(x)}", subset=["Difference"])
+    return style.format(with_sign(text), subset=["Difference"])
+
+
+def with_sign(text: Text) -> Text:
+    """Return what prints a difference as `text` prints a figure, positive ones with their sign.
+
+    >>> [with_sign("{:.1f}".format)(x) for x in (0.5, -0.5)]
+    ['+0.5', '-0.5']
+    """
+
+    def signed(difference: Any) -> str:
+        return f"{'+' if difference > 0 else ''}{text(difference)}"
+
+    return signed
 
 
 def in_words(cells: pd.DataFrame, text: Text) -> str:
