@@ -67,11 +67,11 @@ def train(
     """
     config = config or TrainingConfig()
     out = checked_checkpoint_name(out)
+    report = Reporter(on_progress)
+    samples = open_category(Path(data), category).train
     probe = out.with_name(f".{out.name}.probe")  # what cannot be written fails before the work
     replace_file(probe, Path.touch)
     probe.unlink()
-    report = Reporter(on_progress)
-    samples = open_category(Path(data), category).train
     read = read_images(
         [sample.path for sample in samples],
         config.size_px,
