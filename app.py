@@ -6,7 +6,7 @@ import streamlit as st
 from rd4ad.web import certainty, export, frame, leaderboard, reading, tables, widgets
 from rd4ad.web.look import KIND_NAMES
 
-if not frame.under_streamlit():  # `python app.py`, as a Gradio Space runs it
+if __name__ == "__main__" and not frame.under_streamlit():  # as a Gradio Space runs it
     frame.serve_everything()
 
 units = frame.open_page(

@@ -1,6 +1,7 @@
 """Results for the pages to read, and a way to open them."""
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,8 +31,10 @@ def measured(part_results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def opened() -> Callable[..., AppTest]:
+def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
     """Opens a page of the explorer without a browser; no exception may be on it."""
+    # AppTest makes the page the process's main module; processes spawned later would run it again.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
     def open_page(page: str = "app.py") -> AppTest:
         explorer = AppTest.from_file(str(REPOSITORY / "app.py"), default_timeout=60).run()
