@@ -161,15 +161,19 @@ def address(part_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "GRADIO_TEMP_DIR": str(elsewhere / "gradio"),
     }
     command = [sys.executable, "-m", "rd4ad.cli", "serve", "--port", str(port)]
-    server = subprocess.Popen(command, cwd=elsewhere, env=environment, stderr=subprocess.DEVNULL)
+    with (elsewhere / "errors").open("w") as errors:
+        server = subprocess.Popen(command, cwd=elsewhere, env=environment, stderr=errors)
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(200):
+        for _ in range(300):
+            assert server.poll() is None, (elsewhere / "errors").read_text()
             try:
                 urllib.request.urlopen(f"{url}/healthz").close()
                 break
             except OSError:
                 time.sleep(0.2)
+        else:
+            pytest.fail("the server did not answer within a minute")
         yield url
     finally:
         server.terminate()

@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
+import urllib.request
 import zlib
 from contextlib import contextmanager
 from functools import partial
@@ -457,6 +458,7 @@ def test_weights_that_cannot_be_had_offline_say_which_file_to_put_where(
     monkeypatch.delenv("RD4AD_WEIGHTS", raising=False)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nothing listens
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it would keep the proxies for good
     options = (*where(tiny_data), "--size-px", 64, "--out", tmp_path / "a.safetensors")
     outcome = run(capsys, "train", *options, "--backbone", "resnet34")
     refused(outcome, "resnet34-b627a593.pth into", str(tmp_path), "--backbone compact")
