@@ -162,7 +162,8 @@ def test_nothing_enters_the_graph_that_its_outputs_do_not_need():
         outputs = {output.name for output in model.graph.output}
         assert {name for node in model.graph.node for name in node.output} <= read | outputs
         assert {constant.name for constant in model.graph.initializer} <= read
-        assert model.ByteSize() < whole.ByteSize()
+        if scored == (3,):  # the student's finer stages are not needed
+            assert model.ByteSize() < whole.ByteSize()
 
 
 def test_a_model_says_what_it_is(tiny_checkpoint):
