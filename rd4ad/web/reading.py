@@ -1,6 +1,7 @@
 """Cached reading of results/ for the pages; what is missing or broken is said on the page."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from rd4ad.web.audit import Upload
 from rd4ad.web.leaderboard import published_cells, unqualified
 from rd4ad.web.tables import of_category, run_label
 from rd4ad.web.widgets import empty
+
+# It warns of every cached function made before Streamlit runs, as `rd4ad serve` makes them.
+logging.getLogger("streamlit.runtime.caching.cache_data_api").setLevel(logging.ERROR)
 
 _ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(os.environ.get("RD4AD_RESULTS", _ROOT / "results"))
