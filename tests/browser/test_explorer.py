@@ -32,6 +32,7 @@ PAGES = {
     "/pro_auditor": "PRO auditor",
     "/ablations?across=fusion": "Ablations",
     "/complexity": "Complexity",
+    "/novelty": "Novelty",
     "/demo": "Live",
     "/about": "About",
 }
@@ -84,8 +85,8 @@ class Watched:
     def settle(self):
         """Wait until the server has answered everything."""
         self.page.wait_for_timeout(300)
-        running = self.page.get_by_test_id("stStatusWidget")
-        running.wait_for(state="hidden", timeout=LONG_MS)
+        done = self.page.locator("[data-test-script-state=notRunning]")
+        done.wait_for(timeout=LONG_MS)
         self.page.wait_for_timeout(300)
 
     def check(self):
