@@ -19,7 +19,7 @@ datasets = [leaderboard.MVTEC]
 if index is not None:
     datasets += sorted(set(index["dataset"]) - {leaderboard.MVTEC})
 
-first, second, third, fourth = st.columns([2, 4, 2, 4], vertical_alignment="top")
+first, second, third, fourth = st.columns([2, 5, 2, 4], vertical_alignment="top")
 with first:
     dataset = widgets.choose(
         "Data set", datasets, "dataset", "Papers' figures are for MVTec AD; ours for each data set."

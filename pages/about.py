@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from rd4ad.data.novelty import NOVELTY_SETS
 from rd4ad.web import export, frame, reading, tables
 
 frame.open_page(
@@ -39,7 +40,10 @@ with right:
         "downsized to 256 px; they show the method and its limits, not the paper's exact table.\n"
         "- Categories of MVTec AD without a stored run were not measured here; their figures are "
         "the paper's.\n"
-        "- FashionMNIST and the other novelty tables of the paper are not measured here."
+        "- One-class novelty detection is measured where the Novelty page has a figure of ours; "
+        "FashionMNIST is not.\n"
+        "- The other methods are implementations of this project after their papers; each run "
+        "names its backbone and where it differs.\n"
     )
     index = reading.measured()
     if index is not None:
@@ -57,6 +61,11 @@ st.markdown(
     "- **MVTec AD** (Bergmann et al., 2019; © MVTec Software GmbH) is CC BY-NC-SA 4.0. None of its "
     "images or masks is part of this project; only figures, scores, curves and distance maps that "
     "were computed from them are.\n"
-    "- **Generated parts** are drawn by this project; they and its code are Apache-2.0.\n"
+    + "".join(
+        f"- **{one.title}**: licence {one.licence}; its images are "
+        + ("shown where they are on the server's disk.\n" if one.is_shown else "never shown.\n")
+        for one in NOVELTY_SETS.values()
+    )
+    + "- **Generated parts** are drawn by this project; they and its code are Apache-2.0.\n"
     "- Published figures carry their source in every row; see the cards on the leaderboard."
 )

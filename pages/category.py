@@ -24,7 +24,7 @@ index = reading.measured()
 runs = None if index is None else tables.runs_table(index)
 names = leaderboard.categories(runs, TEXTURES + OBJECTS)
 
-first, second, third = st.columns([3, 3, 4], vertical_alignment="top")
+first, second, third = st.columns([6, 9, 8], vertical_alignment="top")
 with first:
     chosen = widgets.choose(
         "Category", names, "category", "MVTec AD's, then the generated parts'.",

@@ -78,7 +78,7 @@ NOVELTY_SETS = {
     "cifar10_jpeg": NoveltySet(
         title="CIFAR-10 (JPEG)", home="CIFAR10/cifar10_jpeg.zip", classes=_OBJECTS,
         normalisation="imagenet", licence="none stated", is_shown=False,
-        note="Images were compressed as JPEG, with loss: not the data set that papers report on.",
+        note="JPEG images, with loss: not the data set of papers.",
     ),
 }  # fmt: skip
 """By the name that the command line takes. Normalisation: hq-deng/RD4AD test.py and dataset.py."""

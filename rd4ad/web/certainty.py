@@ -5,11 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from rd4ad.catalogue import title_of
 from rd4ad.comparison import NOT_STORED, Difference, Resampled, differences, seed_spread
 from rd4ad.store import Run
 from rd4ad.web.leaderboard import AVERAGES, PRO_DEFINITIONS, labels
-from rd4ad.web.tables import FIGURES, Text, with_interval
+from rd4ad.web.tables import FIGURES, Text, readable, with_interval
 
 Runs = Callable[[tuple[str, ...]], Resampled]
 
@@ -120,5 +119,4 @@ def seeds_table(index: pd.DataFrame, dataset: str, category: str, text: Text) ->
     table = spread.assign(said=said).pivot(index=list(settings), columns="metric", values="said")
     figures = {name: title for name, title in FIGURES.items() if name in table}
     table = table.reset_index()[[*settings, *figures]]
-    table["method"] = table["method"].map(title_of)
-    return table.rename(columns=settings | figures)
+    return readable(table).rename(columns=settings | figures)

@@ -88,7 +88,7 @@ def curve_chart(
         figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"dash": "dot", "color": "gray"})
     figure.update_xaxes(title=AXES[kind][0], range=[0, 1], constrain="domain")
     figure.update_yaxes(title=AXES[kind][1], range=[0, 1.02])
-    return figure
+    return figure.update_layout(showlegend=len(curves) > 1)
 
 
 def _clear(hue: str) -> str:
@@ -252,7 +252,11 @@ def frontier(points: pd.DataFrame, *, y: str, y_title: str, factor: float) -> go
             hovertemplate=f"{row['label']}<br>%{{x}} s an image<br>{memory:.0f} MB<br>%{{y:.2f}}"
             "<extra></extra>",
         )  # fmt: skip
-    figure.update_xaxes(title="Seconds an image (log scale), less is better", type="log")
+    ticks = [digit * 10.0**power for power in range(-4, 3) for digit in (1, 2, 5)]
+    figure.update_xaxes(
+        title="Seconds an image (log scale), less is better", type="log",
+        tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks],
+    )  # fmt: skip
     figure.update_yaxes(title=y_title)
     return figure
 

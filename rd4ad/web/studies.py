@@ -2,18 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from rd4ad.catalogue import title_of
 from rd4ad.scoring import layers_name
 from rd4ad.store import Run
 from rd4ad.web.leaderboard import unqualified
 from rd4ad.web.look import BACKBONES
-from rd4ad.web.tables import BEST, FIGURES, HEAT, MARK, Text
+from rd4ad.web.tables import BEST, FIGURES, HEAT, MARK, Text, readable, with_sign
 from rd4ad.web.units import Units
 
 AXES = {
@@ -115,9 +113,9 @@ def grid(
 
 
 def of_category(index: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return the rows of the index of a category by its qualified name."""
+    """Return the rows of the index of a category by its qualified name, settings readable."""
     dataset, category = unqualified(name)
-    return index[(index["dataset"] == dataset) & (index["category"] == category)]
+    return readable(index[(index["dataset"] == dataset) & (index["category"] == category)])
 
 
 def styled_grid(table: pd.DataFrame, text: Text) -> Styler:
@@ -157,10 +155,8 @@ def named(rows: pd.DataFrame, setting: str) -> pd.DataFrame:
 
 def _in_words(rows: pd.DataFrame) -> pd.Series:
     epochs = rows["epochs"].map(lambda n: "" if pd.isna(n) else f", {n:g} epochs")
-    method = rows["method"].map(title_of)
-    backbone = rows["backbone"].map(BACKBONES).fillna(rows["backbone"])
     return (
-        method + " " + backbone + " " + rows["size_px"].astype(str) + " px, layers "
+        rows["method"] + " " + rows["backbone"] + " " + rows["size_px"].astype(str) + " px, layers "
         + rows["layers"] + ", " + rows["fusion"] + ", " + rows["smoothing"].map("{:g} px".format)
         + epochs
     )  # fmt: skip
@@ -181,9 +177,6 @@ def side_by_side(rows: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
 
 def styled_pair(table: pd.DataFrame, units: Units) -> Styler:
     """Return `side_by_side` with readable figures and signed differences."""
-
-    def signed(value: Any) -> str:
-        return "–" if pd.isna(value) else f"{units.factor * value:+.{units.digits}f}"
-
     shown = table.rename(index=FIGURES)
+    signed = with_sign(units.text)
     return shown.style.format({"first": units.text, "second": units.text, "difference": signed})

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from rd4ad.catalogue import DEFAULT_METHOD, title_of
+from rd4ad.catalogue import DEFAULT_METHOD, METHODS, title_of
 from rd4ad.comparison import Difference
 from rd4ad.data.novelty import TITLES
 from rd4ad.store import Run
@@ -176,6 +176,21 @@ def commands(run: Run) -> str:
     )
 
 
+def readable(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of the index with methods, backbones and layers as the pages name them.
+
+    >>> rows = pd.DataFrame({"method": ["padim"], "backbone": ["resnet18"], "layers": ["1"]})
+    >>> readable(rows).loc[0].tolist()
+    ['PaDiM', 'R18', 'fused']
+    """
+    fused = rows["method"].map(lambda name: name in METHODS and METHODS[name].has_one_map)
+    return rows.assign(
+        method=rows["method"].map(title_of),
+        backbone=rows["backbone"].map(BACKBONES).fillna(rows["backbone"]),
+        layers=rows["layers"].mask(fused.astype(bool), "fused"),
+    )
+
+
 def runs_table(index: pd.DataFrame) -> pd.DataFrame:
     """Return one row a measured run with its figures as fractions, at the run's own scoring.
 
@@ -222,7 +237,7 @@ def styled_runs(runs: pd.DataFrame, text: Text) -> Styler:
         "layers": "Layers", "smoothing": "Smoothing, px",
     }  # fmt: skip
     figures = {name: title for name, title in FIGURES.items() if name in runs}
-    shown = runs[[*settings, *figures]].rename(columns=settings | figures)
+    shown = readable(runs)[[*settings, *figures]].rename(columns=settings | figures)
     formats: dict[str, Any] = dict.fromkeys(figures.values(), text)
     style = shown.style.format(formats | {"Smoothing, px": "{:g}"})
     for name, title in figures.items():

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 from plotly.graph_objects import Figure
 
+from rd4ad.catalogue import DEFAULT_METHOD, METHODS
 from rd4ad.web import export
 from rd4ad.web.leaderboard import MVTEC, qualified
 from rd4ad.web.tables import FIGURES, run_title
@@ -79,7 +80,17 @@ def choose_metric(index: pd.DataFrame, help: str) -> str:
 
 
 def hold(rows: pd.DataFrame, settings: Iterable[str]) -> dict[str, object]:
-    """Return the values that were fixed of settings with more than one value among `rows`."""
+    """Return the values that were fixed of settings with more than one value among `rows`.
+
+    At first nothing is averaged that does not belong together: this method, its commonest backbone,
+    the released fusion and smoothing.
+    """
+    own = rows[rows["method"] == METHODS[DEFAULT_METHOD].title]
+    commonest = (own if len(own) else rows)["backbone"].mode().tolist()
+    usual = {
+        "method": METHODS[DEFAULT_METHOD].title, "backbone": commonest[0] if commonest else "",
+        "fusion": "sum", "smoothing": "4",
+    }  # fmt: skip
     open_ones = {name: sorted(rows[name].dropna().unique().tolist()) for name in settings}
     open_ones = {name: values for name, values in open_ones.items() if len(values) > 1}
     if not open_ones:
@@ -89,13 +100,12 @@ def hold(rows: pd.DataFrame, settings: Iterable[str]) -> dict[str, object]:
     for column, (name, values) in zip(st.columns(len(open_ones)), open_ones.items(), strict=True):
         with column:
             texts = {f"{v:g}" if isinstance(v, float) else str(v): v for v in values}
-            usual = {"fusion": "sum", "smoothing": "4"}.get(name, "mean over all")
             kept = choose(
                 name.replace("_px", ", px").replace("_", " ").capitalize(),
                 ["mean over all", *texts],
                 f"hold_{name}",
                 "One value, or the mean over all.",
-                usual,
+                usual.get(name, ""),
             )
             if kept in texts:
                 fixed[name] = texts[kept]
@@ -128,7 +138,7 @@ def some(label: str, values: Iterable[str], key: str, help: str) -> list[str]:
 
 
 def choose_run(runs: pd.DataFrame, help: str) -> str:
-    """Return the id of the run chosen among all; transistor of the largest image first if there.
+    """Return the id of the run chosen among all; at first RD4AD's of transistor, largest image.
 
     Args:
         runs: as `rd4ad.web.tables.runs_table` returns it.
@@ -136,7 +146,8 @@ def choose_run(runs: pd.DataFrame, help: str) -> str:
     """
     names = {row["run_id"]: run_title(row) for _, row in runs.iterrows()}
     first = runs[(runs["category"] == "transistor") & (runs["dataset"] == MVTEC)]
-    first = first.sort_values(["size_px", "seed"], ascending=[False, True])
+    first = first.assign(is_other=first["method"] != DEFAULT_METHOD)
+    first = first.sort_values(["is_other", "size_px", "seed"], ascending=[True, False, True])
     options = list(names)
     chosen: str = st.selectbox(
         "Run",
