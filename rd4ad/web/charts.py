@@ -154,19 +154,19 @@ def _add_bars(
 
 
 def small_histograms(
-    tables: Mapping[str, pd.DataFrame | None], columns: int = 5, others: str = "defective"
+    tables: Mapping[str, pd.DataFrame | None], others: str = "defective"
 ) -> go.Figure:
     """Return one small histogram a category, normal against defective, as in the paper's Figure 5.
 
     Args:
         tables: the run's images by category; None where no run is stored, which its panel says.
-        columns: panels in a row.
         others: what images are called that are not normal.
     """
+    columns = 3  # more would run into each other on a phone
     rows = -(-len(tables) // columns)
     figure = make_subplots(
         rows, columns, subplot_titles=[name.replace("_", " ") for name in tables],
-        vertical_spacing=0.35 / rows, horizontal_spacing=0.03,
+        vertical_spacing=0.5 / rows, horizontal_spacing=0.03,
     )  # fmt: skip
     for i, images in enumerate(tables.values()):
         place = {"row": i // columns + 1, "col": i % columns + 1}
@@ -179,7 +179,7 @@ def small_histograms(
             _add_bars(figure, images["score"], name, scores, hue, opacity=0.75, showlegend=False,
                       **place)  # fmt: skip
     figure.update_layout(
-        height=130 * rows + 40, barmode="overlay", margin={"l": 10, "r": 10, "t": 30, "b": 10}
+        height=110 * rows + 40, barmode="overlay", margin={"l": 10, "r": 10, "t": 30, "b": 10}
     )
     figure.update_yaxes(showticklabels=False)
     return figure
@@ -281,8 +281,15 @@ def bars(values: Mapping[str, float], *, title: str, factor: float, text: str) -
 
 
 def normal_scores(scores: ArrayLike, threshold: float, score: float) -> go.Figure:
-    """Return where an image's score lies among the scores of held-out normal images."""
-    figure = _figure(height_px=220, title="This image among held-out normal images")
+    """Return where an image's score lies among the scores of held-out normal images.
+
+    Readable on any background: Gradio gives a figure no theme of its own.
+    """
+    clear = "rgba(0, 0, 0, 0)"
+    figure = _figure(
+        height_px=240, paper_bgcolor=clear, plot_bgcolor=clear, font={"color": "#888888"}
+    )
+    figure.update_layout(legend={"y": -0.6})
     figure.add_scatter(
         x=np.asarray(scores), y=np.zeros(len(np.asarray(scores))), mode="markers", name="normal",
         marker={"color": NORMAL, "size": 11, "opacity": 0.8},
@@ -294,6 +301,6 @@ def normal_scores(scores: ArrayLike, threshold: float, score: float) -> go.Figur
     figure.add_vline(
         x=threshold, line={"color": "gray", "dash": "dot"}, annotation_text="threshold"
     )
-    figure.update_xaxes(title="Anomaly score")
+    figure.update_xaxes(title="Anomaly score", gridcolor="rgba(128, 128, 128, 0.25)")
     figure.update_yaxes(visible=False)
     return figure

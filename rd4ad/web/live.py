@@ -133,7 +133,7 @@ def build(detectors: Detectors, kept: answers.Kept) -> gr.Blocks:
             new = kept.keep(judged)
             return [
                 new,
-                gr.Slider(maximum=top, value=at),
+                gr.update(maximum=top, value=at),
                 *_view(judged, new, at, 0.75),
                 _layer_pictures(judged),
                 _distribution(judged),
@@ -243,7 +243,7 @@ def _layer_pictures(judged: Judgement) -> list[tuple[NDArray[np.uint8], str]]:
     pictures = []
     for layer, one in judged.layer_maps.items():
         low, high = float(np.median(one)), max(float(one.max()), float(np.median(one)) + 1e-6)
-        caption = f"layer {layer}: {100 * judged.shares[layer]:.0f}%"
+        caption = f"{layer}: {100 * judged.shares[layer]:.0f}%"  # short: on a phone it is cut off
         pictures.append((overlay(dark, one, low, high, opacity=1.0), caption))
     return pictures
 

@@ -135,8 +135,13 @@ def styled_grid(table: pd.DataFrame, text: Text) -> Styler:
 
 
 def settings(rows: pd.DataFrame) -> list[str]:
-    """Return the distinct settings of runs' figures in words; `named` finds one again."""
-    return list(dict.fromkeys(_in_words(rows)))
+    """Return the distinct settings of runs' figures in words, largest images first.
+
+    `named` finds one again.
+    """
+    return list(
+        dict.fromkeys(_in_words(rows.sort_values("size_px", ascending=False, kind="stable")))
+    )
 
 
 def usual_pair(settings: Sequence[str]) -> tuple[str, str]:

@@ -194,6 +194,7 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
 def runs_table(index: pd.DataFrame) -> pd.DataFrame:
     """Return one row a measured run with its figures as fractions, at the run's own scoring.
 
+    Sorted by data set and category, in each RD4AD's of the largest images first.
     Beside every figure are the ends of its 95% interval, `<metric>_ci_low` and `<metric>_ci_high`.
 
     Args:
@@ -204,7 +205,12 @@ def runs_table(index: pd.DataFrame) -> pd.DataFrame:
     parts = ["value", "ci_low", "ci_high"]
     table = chosen.pivot(index=["run_id", *keys], columns="metric", values=parts)
     table.columns = table.columns.map(lambda key: key[1] + f"_{key[0]}".removesuffix("_value"))
-    return table.reset_index()
+    table = table.reset_index()
+    order = ["dataset", "category", "is_other", "size_px", "backbone", "method", "seed"]
+    ascending = [name != "size_px" for name in order]
+    table = table.assign(is_other=table["method"] != DEFAULT_METHOD)
+    table = table.sort_values(order, ascending=ascending, ignore_index=True)
+    return table.drop(columns="is_other")
 
 
 def of_category(runs: pd.DataFrame, dataset: str, category: str) -> pd.DataFrame:

@@ -138,7 +138,7 @@ def some(label: str, values: Iterable[str], key: str, help: str) -> list[str]:
 
 
 def choose_run(runs: pd.DataFrame, help: str) -> str:
-    """Return the id of the run chosen among all; at first RD4AD's of transistor, largest image.
+    """Return the id of the run chosen among all; at first the first of MVTec AD's transistor.
 
     Args:
         runs: as `rd4ad.web.tables.runs_table` returns it.
@@ -146,8 +146,6 @@ def choose_run(runs: pd.DataFrame, help: str) -> str:
     """
     names = {row["run_id"]: run_title(row) for _, row in runs.iterrows()}
     first = runs[(runs["category"] == "transistor") & (runs["dataset"] == MVTEC)]
-    first = first.assign(is_other=first["method"] != DEFAULT_METHOD)
-    first = first.sort_values(["is_other", "size_px", "seed"], ascending=[True, False, True])
     options = list(names)
     chosen: str = st.selectbox(
         "Run",

@@ -36,6 +36,11 @@ def test_the_stable_name_gives_score_regions_and_map(client, photo):
     assert {"score", "threshold", "regions", "layer_shares"} <= set(said)
 
 
+def test_every_control_was_meant_to_be_there(client):
+    sliders = [one for one in client.config["components"] if one["type"] == "slider"]
+    assert [one["props"]["label"] for one in sliders] == ["Opacity of the heatmap", "Threshold"]
+
+
 def test_one_name_is_public(client):
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert list(named) == ["/predict"]
