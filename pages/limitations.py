@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from rd4ad.scoring import IMAGE
 from rd4ad.web import charts, frame, gallery, lab, reading, studies, tables, widgets
 
 units = frame.open_page(
@@ -35,7 +36,7 @@ with first:
     )
 if run is None:
     st.stop()
-available = sorted(reading.distances_of(run))
+available = [layer for layer in sorted(reading.distances_of(run)) if layer != IMAGE]
 with second:
     layers = st.pills(
         "Layers", available, selection_mode="multi", default=available, key="layers",

@@ -21,15 +21,12 @@ from torch import Tensor
 
 from rd4ad.checkpoint import SCHEMA, read_checkpoint, replace_file
 from rd4ad.config import checked_size
-from rd4ad.data.images import Picture, read_image, resize_image
+from rd4ad.data.images import IMAGENET_MEAN, IMAGENET_STD, Picture, read_image, resize_image
 from rd4ad.methods import backbones
 from rd4ad.methods.method import Method, method_class, teacher_of
 from rd4ad.methods.reverse_distillation import ReverseDistillation
 from rd4ad.prediction import Calibration, Prediction, predictions
 from rd4ad.scoring import Maps, Scoring
-
-_MEAN = (0.485, 0.456, 0.406)  # ImageNet's, as torchvision normalises
-_STD = (0.229, 0.224, 0.225)
 
 
 class Detector:
@@ -254,7 +251,9 @@ def normalise(images: NDArray[np.uint8]) -> Tensor:
     (2, 3, 64, 64)
     """
     batch = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
-    return (batch - torch.tensor(_MEAN).view(3, 1, 1)) / torch.tensor(_STD).view(3, 1, 1)
+    return (batch - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(
+        3, 1, 1
+    )
 
 
 def checked_checkpoint_name(path: str | Path) -> Path:

@@ -14,12 +14,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from rd4ad.data.images import IMAGENET_MEAN, IMAGENET_STD
 from rd4ad.nodes import Net, Weights
 from rd4ad.prediction import Calibration
 from rd4ad.scoring import Scoring, layers_name, smoothing, upsampling
 
-_MEAN = (0.485, 0.456, 0.406)  # ImageNet's, as torchvision normalises
-_STD = (0.229, 0.224, 0.225)
 _COSINE_EPSILON = 1e-8  # torch.nn.functional.cosine_similarity: no norm counts as smaller
 
 
@@ -120,9 +119,9 @@ def _teacher(net: Net, deepest: int) -> dict[int, str]:
     x = net.node("Cast", x, to=TensorProto.FLOAT)
     # Padding is with zeros after the mean is gone, so the mean cannot go into the bias. The scale
     # can go into the weights: it leaves a zero a zero.
-    x = net.node("Sub", x, net.constant(255 * np.reshape(_MEAN, (1, 3, 1, 1))))
+    x = net.node("Sub", x, net.constant(255 * np.reshape(IMAGENET_MEAN, (1, 3, 1, 1))))
     weight, bias = net.folded("teacher.conv1", "teacher.bn1")
-    weight = weight / (255 * np.reshape(_STD, (1, 3, 1, 1)))
+    weight = weight / (255 * np.reshape(IMAGENET_STD, (1, 3, 1, 1)))
     x = net.relu(net.convolve(x, weight, bias, stride=2))
     x = net.node("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     features = {}

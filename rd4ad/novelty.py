@@ -187,7 +187,7 @@ class _Source:
 
 
 def _by_torchvision(source: _Source, split: SplitName) -> Any:
-    from torchvision import datasets  # rd4ad.methods.vision opened the door to it
+    from rd4ad.methods.vision import datasets
 
     kinds = {
         "MNIST": datasets.MNIST,

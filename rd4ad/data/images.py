@@ -18,6 +18,8 @@ Picture = str | Path | Image.Image | NDArray[np.uint8]
 Images = NDArray[np.uint8]
 Masks = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""By channel, of levels in [0, 1]: what torchvision's networks were trained on."""
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 

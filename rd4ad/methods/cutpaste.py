@@ -43,7 +43,7 @@ from torch import Tensor, nn
 
 from rd4ad.methods.backbones import Teacher, backbone_named
 from rd4ad.methods.method import Method, Session
-from rd4ad.methods.riad import IMAGENET_MEAN, IMAGENET_STD, unit_range
+from rd4ad.methods.riad import MEAN, STD, unit_range
 from rd4ad.scoring import IMAGE
 
 MOMENTUM = 0.9
@@ -203,7 +203,7 @@ def _head(width: int) -> nn.Sequential:
 
 
 def _normalised(images: Tensor) -> Tensor:
-    return (images - IMAGENET_MEAN.to(images)) / IMAGENET_STD.to(images)
+    return (images - MEAN.to(images)) / STD.to(images)
 
 
 def patches_of(images: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ from torch import Tensor, nn
 
 from rd4ad.methods.backbones import Teacher
 from rd4ad.methods.method import Method, Session
-from rd4ad.methods.riad import IMAGENET_MEAN, IMAGENET_STD, gradient_distance, unit_range
+from rd4ad.methods.riad import MEAN, STD, gradient_distance, unit_range
 
 WIDTHS = (3, 32, 64, 128, 128)
 N_BLOCKS = 4
@@ -164,7 +164,7 @@ class Metaformer(Method):
         priors = []
         for start in range(0, len(images), 16):
             batch = unit_range(images[start : start + 16]).to(session.device)
-            batch = (batch - IMAGENET_MEAN.to(batch)) / IMAGENET_STD.to(batch)
+            batch = (batch - MEAN.to(batch)) / STD.to(batch)
             priors.append(self.prior(batch).cpu())
             session.report("prior", start + len(batch), len(images))
         return torch.cat(priors)
@@ -202,7 +202,7 @@ class Metaformer(Method):
     def distance_maps(self, images: Tensor) -> dict[int, Tensor]:
         """Return the error (B, S/4, S/4), not negative, under the finest chosen layer's key."""
         prior = self.prior(images)
-        images = images * IMAGENET_STD.to(images) + IMAGENET_MEAN.to(images)
+        images = images * STD.to(images) + MEAN.to(images)
         errors = error_map(images, self.reconstructor(images, prior), prior)
         return {min(self.layers): F.avg_pool2d(errors, 4)}
 

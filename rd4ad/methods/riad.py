@@ -42,6 +42,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rd4ad.data.images import IMAGENET_MEAN, IMAGENET_STD
 from rd4ad.methods.backbones import Teacher
 from rd4ad.methods.method import Method, Session
 
@@ -52,8 +53,8 @@ WEIGHT_DECAY = 1e-5
 N_SCALES = 4
 GMS_CONSTANT = 0.0026
 FILTER_PX = 21  # at 256 px
-IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-IMAGENET_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+MEAN = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
+STD = torch.tensor(IMAGENET_STD).view(3, 1, 1)
 
 
 class UNet(nn.Module):
@@ -146,7 +147,7 @@ class Riad(Method):
 
     def distance_maps(self, images: Tensor) -> dict[int, Tensor]:
         """Return the smoothed distance (B, S/4, S/4), in [0, 1], under the finest layer's key."""
-        images = images * IMAGENET_STD.to(images) + IMAGENET_MEAN.to(images)
+        images = images * STD.to(images) + MEAN.to(images)
         size_px = images.shape[-1]
         generator = torch.Generator().manual_seed(0)  # the same cells for every image
         distances = []

@@ -29,7 +29,7 @@ try:
 except RuntimeError:
     declare_missing_operators()
 
-from torchvision import models  # noqa: E402
+from torchvision import datasets, models  # noqa: E402
 from torchvision.models.resnet import BasicBlock, Bottleneck  # noqa: E402
 
-__all__ = ["BasicBlock", "Bottleneck", "declare_missing_operators", "models"]
+__all__ = ["BasicBlock", "Bottleneck", "datasets", "declare_missing_operators", "models"]

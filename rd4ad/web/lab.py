@@ -44,6 +44,7 @@ def own_scoring(run: Run) -> Scoring:
         layers=tuple(map(int, record["layers"].split("+"))),
         fusion=record["fusion"],
         sigma_px=record["sigma_px"],
+        score=record.get("score", "max"),
     )
 
 

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from rd4ad.data.folders import DatasetError
 from rd4ad.data.novelty import TITLES, images_by_name, set_named
 from rd4ad.index import read_index
 from rd4ad.published import averages, read_published
-from rd4ad.scoring import Scoring, layers_name
+from rd4ad.scoring import layers_name
 from rd4ad.store import Run, named, read_run
 from rd4ad.web import certainty, lab, pictures
 from rd4ad.web.audit import Upload
@@ -390,7 +390,9 @@ def _rescored(
 ) -> lab.Rescored:
     return lab.rescore(
         _distances(path, modified),
-        Scoring(layers=layers, fusion=fusion, sigma_px=sigma_px),
+        replace(
+            lab.own_scoring(_run(path, modified)), layers=layers, fusion=fusion, sigma_px=sigma_px
+        ),
         int(_run(path, modified).record["size_px"]),
         _images(path, modified)["label"].to_numpy(),
         _masks(path, modified, data),
