@@ -33,7 +33,7 @@ with second:
         "Image AUROC ranks images, pixel AUROC all pixels of a category pooled. PRO weighs every "
         "defect the same; it has several definitions, named in each column.",
     )
-cells = [] if index is None else [leaderboard.measured_cells(index, dataset)]
+cells = [] if index is None else [reading.cells_of(dataset)]
 cells = pd.concat([reading.published(), *cells] if is_mvtec else cells, ignore_index=True)
 cells = cells[cells["metric"] == metric]
 with third:

@@ -38,7 +38,7 @@ with second:
 
 with third:
     sources = widgets.choose_sources(leaderboard.SOURCES, (leaderboard.PAPER, leaderboard.OURS))
-cells = [] if index is None else [leaderboard.measured_cells(index, dataset)]
+cells = [] if index is None else [reading.cells_of(dataset)]
 cells += [reading.published()] if dataset == leaderboard.MVTEC else []
 cells = leaderboard.of_category(cells, metric, category, sources)
 mine = pd.DataFrame() if runs is None else tables.of_category(runs, dataset, category)
@@ -94,7 +94,7 @@ if not compared.empty:
 if not mine.empty:
     st.subheader("Measured runs")
     st.dataframe(
-        tables.styled_runs(mine, units.text), width="stretch", hide_index=True,
+        tables.runs_in_words(mine, units.text), width="stretch", hide_index=True,
         placeholder="–", alt=f"Measured runs of {category}",
     )  # fmt: skip
     st.caption(

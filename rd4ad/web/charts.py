@@ -164,16 +164,19 @@ def small_histograms(
     """
     columns = 3  # more would run into each other on a phone
     rows = -(-len(tables) // columns)
+    titles = [
+        name.replace("_", " ") + ("<br>no run" if images is None else "")
+        for name, images in tables.items()
+    ]
     figure = make_subplots(
-        rows, columns, subplot_titles=[name.replace("_", " ") for name in tables],
+        rows, columns, subplot_titles=titles,
         vertical_spacing=0.5 / rows, horizontal_spacing=0.03,
     )  # fmt: skip
     for i, images in enumerate(tables.values()):
         place = {"row": i // columns + 1, "col": i % columns + 1}
         if images is None:
-            figure.add_annotation(text="no run", showarrow=False, x=0.5, y=0.5, **place)
-            figure.update_xaxes(visible=False, range=[0, 1], **place)
-            figure.update_yaxes(visible=False, range=[0, 1], **place)
+            figure.update_xaxes(visible=False, **place)
+            figure.update_yaxes(visible=False, **place)
             continue
         for name, scores, hue in _groups(images, by_type=False, others=others):
             _add_bars(figure, images["score"], name, scores, hue, opacity=0.75, showlegend=False,

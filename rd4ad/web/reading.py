@@ -22,7 +22,7 @@ from rd4ad.scoring import layers_name
 from rd4ad.store import Run, named, read_run
 from rd4ad.web import certainty, lab, pictures
 from rd4ad.web.audit import Upload
-from rd4ad.web.leaderboard import published_cells, unqualified
+from rd4ad.web.leaderboard import measured_cells, published_cells, unqualified
 from rd4ad.web.tables import of_category, run_label
 from rd4ad.web.widgets import empty
 
@@ -96,6 +96,11 @@ def measured() -> pd.DataFrame | None:
             "rd4ad evaluate CHECKPOINT --data DIR --category NAME\nrd4ad results index",
         )
     return None if index is None or index.empty else index
+
+
+def cells_of(dataset: str) -> pd.DataFrame:
+    """Return the leaderboard's cells of the measured runs of a data set; there must be an index."""
+    return _measured_cells(RESULTS, _modified(RESULTS / "index.parquet"), dataset)
 
 
 def novelty_runs() -> list[Run]:
@@ -333,9 +338,14 @@ def _table(path: Path, modified: float) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
-@st.cache_data(show_spinner=False, max_entries=2)
+@st.cache_resource(show_spinner=False, max_entries=2)  # never changed, so never copied
 def _index(results: Path, modified: float) -> pd.DataFrame:
     return read_index(results)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _measured_cells(results: Path, modified: float, dataset: str) -> pd.DataFrame:
+    return measured_cells(_index(results, modified), dataset)
 
 
 @st.cache_data(show_spinner=False, max_entries=20_000)
@@ -348,17 +358,17 @@ def _broken(path: Path, modified: float) -> str:
     return ""
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+@st.cache_resource(show_spinner=False, max_entries=256)
 def _run(path: Path, modified: float) -> Run:
     return read_run(path)
 
 
-@st.cache_data(show_spinner=False, max_entries=64)
+@st.cache_data(show_spinner=False, max_entries=256)
 def _images(path: Path, modified: float) -> pd.DataFrame:
     return _run(path, modified).images()
 
 
-@st.cache_data(show_spinner=False, max_entries=64)
+@st.cache_data(show_spinner=False, max_entries=256)
 def _curves(path: Path, modified: float) -> pd.DataFrame:
     return _run(path, modified).curves()
 

@@ -84,7 +84,7 @@ def _leaderboard(cells: pd.DataFrame, metric: str) -> str:
 
 
 def _category(results: Path, mine: pd.DataFrame) -> str:
-    parts = [tables.styled_runs(mine, PERCENT.text).hide(axis="index").to_html()]
+    parts = [tables.runs_in_words(mine, PERCENT.text).to_html(index=False)]
     curves: dict[str, dict[str, pd.DataFrame]] = {kind: {} for kind in charts.CURVES}
     for _, row in mine.iterrows():
         run, label = read_run(results / "runs" / row["run_id"]), tables.run_label(row)

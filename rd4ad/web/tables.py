@@ -1,7 +1,6 @@
 """Tables as the pages show them: figures in the chosen units, the best in a row marked."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -236,21 +235,24 @@ def pairs_in_words(values: Mapping[str, float], text: Text) -> str:
     return ", ".join(f"{name} {text(value)}" for name, value in values.items())
 
 
-def styled_runs(runs: pd.DataFrame, text: Text) -> Styler:
-    """Return measured runs with readable headers, figures in the chosen units with intervals."""
+def runs_in_words(runs: pd.DataFrame, text: Text) -> pd.DataFrame:
+    """Return measured runs with readable headers, figures in the chosen units with intervals.
+
+    Figures are text, flushed right so that sorting a column sorts its figures.
+    """
     settings = {
         "method": "Method", "backbone": "Backbone", "size_px": "Size, px", "seed": "Seed",
         "layers": "Layers", "smoothing": "Smoothing, px",
     }  # fmt: skip
-    figures = {name: title for name, title in FIGURES.items() if name in runs}
-    shown = readable(runs)[[*settings, *figures]].rename(columns=settings | figures)
-    formats: dict[str, Any] = dict.fromkeys(figures.values(), text)
-    style = shown.style.format(formats | {"Smoothing, px": "{:g}"})
-    for name, title in figures.items():
-        for row, low, high in runs[[f"{name}_ci_low", f"{name}_ci_high"]].itertuples(name=None):
-            show = partial(with_interval, low=low, high=high, text=text)
-            style = style.format(show, subset=([row], [title]))
-    return style
+    shown = readable(runs)[list(settings)].rename(columns=settings)
+    for name, title in FIGURES.items():
+        if name in runs:
+            parts = (runs[name], runs[f"{name}_ci_low"], runs[f"{name}_ci_high"])
+            printed = [
+                with_interval(v, low, high, text) for v, low, high in zip(*parts, strict=True)
+            ]
+            shown[title] = [" " * (5 - len(p.partition(" ")[0])) + p for p in printed]
+    return shown
 
 
 def styled_reproduction(table: pd.DataFrame, text: Text) -> Styler:

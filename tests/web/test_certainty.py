@@ -134,6 +134,6 @@ def test_measured_runs_are_shown_with_their_intervals(part_results):
     runs = tables.runs_table(index)
     row = runs.iloc[0]
     ends = [PERCENT.text(row[f"pixel_ap{end}"]) for end in ("", "_ci_low", "_ci_high")]
-    assert "{} [{}, {}]".format(*ends) in tables.styled_runs(runs, PERCENT.text).to_html()
+    assert "{} [{}, {}]".format(*ends) in tables.runs_in_words(runs, PERCENT.text).to_html()
     bare = tables.runs_table(index.assign(ci_low=np.nan, ci_high=np.nan))
-    assert "[" not in tables.styled_runs(bare, PERCENT.text).to_html().split("<tbody>")[1]
+    assert "[" not in tables.runs_in_words(bare, PERCENT.text).to_html().split("<tbody>")[1]
