@@ -74,7 +74,7 @@ def write_report(results: Path, out: Path) -> list[Path]:
 
 def _leaderboard(cells: pd.DataFrame, metric: str) -> str:
     shown = leaderboard.choose(cells, metric, sources=(leaderboard.PAPER, leaderboard.OURS))
-    table = leaderboard.wide(shown)
+    table = leaderboard.wide(shown).rename_axis(index=None, columns=None)
     best = leaderboard.best(table, leaderboard.definitions_of(shown))
     style = tables.styled(table, best, PERCENT.text, heat=True)
     notes = "".join(f"<p class='note'>{escape(s)}</p>" for s in leaderboard.disagreements(shown))
@@ -107,6 +107,7 @@ def _category(results: Path, mine: pd.DataFrame) -> str:
 
 
 def _chart(figure: Figure, alt: str) -> str:
+    figure.update_layout(template="plotly_white")
     drawn = figure.to_html(full_html=False, include_plotlyjs=False)
     return f"<figure class='chart'>{drawn}<figcaption>{escape(alt)}</figcaption></figure>"
 
