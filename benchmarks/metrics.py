@@ -1,4 +1,4 @@
-"""Time all figures of a category against scikit-learn and the released per-image procedure."""
+"""Time the figures of a category against scikit-learn, a full sort and the released procedure."""
 
 import statistics
 import tracemalloc
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, label
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from rd4ad.metrics import pixel_figures
+from rd4ad.metrics import aupro_per_image, pixel_figures, pixel_ranking
+from rd4ad.metrics.regions import figures_of
 
 SIZE_PX = 256
 ROUNDS = 5
@@ -29,10 +30,16 @@ def made(n: int) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     return masks, maps + gaussian_filter(masks.astype(np.float32), (0, 4, 4)) * 1.5
 
 
-def scikit_learn(masks: NDArray[np.bool_], maps: NDArray[np.float32]) -> None:
-    """Pixel AUROC and AP alone."""
-    roc_auc_score(masks.ravel(), maps.ravel())
-    average_precision_score(masks.ravel(), maps.ravel())
+def full_sort(masks: NDArray[np.bool_], maps: NDArray[np.float32]) -> tuple[float, float, float]:
+    """Return AUROC, AP and F1-max the common way: all pixels sorted, hits and misses summed up."""
+    order = np.argsort(maps, axis=None)[::-1]
+    hit, score = masks.ravel()[order], maps.ravel()[order]
+    last = np.r_[score[1:] != score[:-1], True]  # of equal scores
+    hits, misses = np.cumsum(hit)[last], np.cumsum(~hit)[last]
+    recall, precision = hits / hits[-1], hits / (hits + misses)
+    area = np.trapezoid(np.r_[0, recall], np.r_[0, misses / misses[-1]])
+    f1 = 2 * hits / (hits + misses + hits[-1])
+    return float(area), float(np.sum(np.diff(recall, prepend=0) * precision)), float(f1.max())
 
 
 def two_hundred_thresholds(masks: NDArray[np.bool_], maps: NDArray[np.float32]) -> None:
@@ -58,31 +65,62 @@ def peak_mib(masks: NDArray[np.bool_], maps: NDArray[np.float32]) -> int:
     return round(peak / 2**20)
 
 
+def one_ranking(masks: NDArray[np.bool_], maps: NDArray[np.float32]) -> dict[str, float]:
+    """Return all figures but the released PRO, which takes each image by itself."""
+    return figures_of(pixel_ranking(masks, maps))
+
+
 def main() -> None:
-    """Measure and write results/bench/metrics.json."""
+    """Measure and write results/bench/metrics.json.
+
+    Raises:
+        AssertionError: the other ways give other figures.
+    """
     small, large = made(100), made(1000)
+    flat = small[0].ravel(), small[1].ravel()
+    ours = one_ranking(*small)
+    assert np.allclose(
+        full_sort(*small), [ours[f"pixel_{name}"] for name in ("auroc", "ap", "f1_max")]
+    )
+    assert np.isclose(roc_auc_score(*flat), ours["pixel_auroc"])
+    reference = "AUROC, AP, F1-max and PRO, 100 images"
     seconds = interleaved(
         {
-            "all figures, 100 images": lambda: pixel_figures(*small),
-            "scikit-learn AUROC + AP, 100 images": lambda: scikit_learn(*small),
-            "per-image PRO, 200 thresholds, 100 images": lambda: two_hundred_thresholds(*small),
-            "all figures, 1000 images": lambda: pixel_figures(*large),
+            reference: lambda: one_ranking(*small),
+            "scikit-learn AUROC, 100 images": lambda: roc_auc_score(*flat),
+            "scikit-learn AP, 100 images": lambda: average_precision_score(*flat),
+            "AUROC, AP and F1-max by a full sort, 100 images": lambda: full_sort(*small),
+            "released PRO, 100 images": lambda: aupro_per_image(*small),
+            "released PRO by its 200 thresholds, 100 images": lambda: two_hundred_thresholds(
+                *small
+            ),
+            "AUROC, AP, F1-max and PRO, 1000 images": lambda: one_ranking(*large),
+            "released PRO, 1000 images": lambda: aupro_per_image(*large),
         },
         ROUNDS,
     )
     rows = [{"case": name} | summary(values) for name, values in seconds.items()]
     for n, arrays in ((100, small), (1000, large)):
         rows.append({"case": f"added peak memory, {n} images", "mib": peak_mib(*arrays)})
-    ours = seconds["all figures, 100 images"]
     ratios = [
         {
-            "ratio": f"{name} / all figures, 100 images",
-            "median": round(statistics.median(a / b for a, b in zip(values, ours, strict=True)), 2),
+            "ratio": f"{one} / {other}",
+            "median": round(
+                statistics.median(a / b for a, b in zip(seconds[one], seconds[other], strict=True)),
+                2,
+            ),
         }
-        for name, values in seconds.items()
-        if values is not ours
+        for one, other in (
+            ("scikit-learn AUROC, 100 images", reference),
+            ("AUROC, AP and F1-max by a full sort, 100 images", reference),
+            ("released PRO by its 200 thresholds, 100 images", "released PRO, 100 images"),
+            ("AUROC, AP, F1-max and PRO, 1000 images", reference),
+        )
     ]
-    note = "All figures: pixel AUROC, AP, F1-max, AU-PRO at 0.3 and 0.05, and the released PRO."
+    note = (
+        "Pixel figures of 256 px maps, 1.7% of all pixels defective. PRO: MVTec's, to 0.3, 0.05. "
+        "Memory is beside masks and maps, for all figures."
+    )
     write("metrics", rows, ratios, note)
 
 

@@ -8,15 +8,19 @@ follows from how many negatives lie above each positive, which is one binary sea
 """
 
 import heapq
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.floating]
 MAX_POINTS = 500
+_PART = 2**21  # scores worth a thread of their own
+_MOST_PARTS = 8  # each positive is searched for in every part
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,16 +74,18 @@ class Ranking:
 
 
 def rank(
-    positives: Floats, negatives: Floats, weights: NDArray[np.float64] | None = None
+    positives: Floats,
+    negatives: Sequence[Floats],
+    weights: NDArray[np.float64] | None = None,
 ) -> Ranking:
-    """Return the ranking of positive scores (P,) among negative ones (N,).
+    """Return the ranking of positive scores (P,) among negative ones.
 
-    >>> rank(np.array([0.9, 0.5, 0.5]), np.array([0.1, 0.5, 0.7])).above.tolist()
+    >>> rank(np.array([0.9, 0.5, 0.5]), [np.array([0.1, 0.5, 0.7])]).above.tolist()
     [0, 1]
 
     Args:
         positives: finite scores, in any order.
-        negatives: finite scores, in any order.
+        negatives: finite scores in one or several arrays, in any order.
         weights: (P,) weight of each positive, summing to one; equal weights by default.
     """
     if weights is None:
@@ -87,28 +93,51 @@ def rank(
     order = np.argsort(positives)[::-1]
     ordered = positives[order]
     first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][: len(ordered)])
-    distinct, ascending = ordered[first], np.sort(negatives)
+    distinct = ordered[first]
+    above, level = _negatives_over(distinct, negatives)
     return Ranking(
         positives=distinct,
         counts=np.diff(np.r_[first, len(ordered)]),
         weights=np.add.reduceat(weights[order], first) if len(first) else weights,
-        above=len(ascending) - _count(ascending, distinct, "right"),
-        level=len(ascending) - _count(ascending, distinct, "left"),
-        n_negatives=len(ascending),
+        above=above,
+        level=level,
+        n_negatives=sum(map(len, negatives)),
     )
 
 
-def _count(
-    ascending: Floats, descending: Floats, side: Literal["left", "right"]
-) -> NDArray[np.int64]:
-    queries = np.ascontiguousarray(descending[::-1])  # searched in the order of memory: faster
-    return np.searchsorted(ascending, queries, side=side)[::-1]
+def _negatives_over(
+    descending: Floats, negatives: Sequence[Floats]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many negatives lie above each of these scores, and how many at it or above.
+
+    Counts of parts add up, so threads share the sorting: NumPy lets go of the interpreter for it.
+    """
+    ascending = np.ascontiguousarray(descending[::-1])  # searched in the order of memory: faster
+    lowest = np.array([-np.inf], ascending.dtype)  # in every part, so that something lies below
+
+    def count(arrays: Sequence[Floats]) -> NDArray[np.int64]:
+        part = np.concatenate([lowest, *arrays])
+        part.sort()
+        not_above = np.searchsorted(part, ascending, "right")
+        below = not_above.copy()
+        tied = part[not_above - 1] == ascending  # few, so the second search is short
+        below[tied] = np.searchsorted(part, ascending[tied], "left")
+        return len(part) - np.stack([not_above, below])
+
+    n_parts = min(1 + sum(map(len, negatives)) // _PART, _MOST_PARTS, len(negatives))
+    if n_parts == 1:
+        counts = [count(negatives)]
+    else:
+        with ThreadPoolExecutor(min(n_parts, os.cpu_count() or 1)) as pool:
+            counts = list(pool.map(count, [negatives[i::n_parts] for i in range(n_parts)]))
+    above, level = np.sum(counts, axis=0)
+    return above[::-1], level[::-1]
 
 
 def auroc(ranking: Ranking) -> float:
     """Return the area under the ROC curve, nan without positives or negatives.
 
-    >>> auroc(rank(np.array([0.9, 0.5]), np.array([0.1, 0.5])))
+    >>> auroc(rank(np.array([0.9, 0.5]), [np.array([0.1, 0.5])]))
     0.875
     """
     if not ranking.is_defined:
@@ -121,7 +150,7 @@ def auroc(ranking: Ranking) -> float:
 def average_precision(ranking: Ranking) -> float:
     """Return the sum over thresholds of precision times recall gained (scikit-learn's AP).
 
-    >>> average_precision(rank(np.array([0.4, 0.2]), np.array([0.1, 0.3])))
+    >>> average_precision(rank(np.array([0.4, 0.2]), [np.array([0.1, 0.3])]))
     0.8333333333333333
     """
     if not ranking.is_defined:
@@ -132,7 +161,7 @@ def average_precision(ranking: Ranking) -> float:
 def f1_max(ranking: Ranking) -> tuple[float, float]:
     """Return the largest F1 over all thresholds and the threshold (score >= it) that reaches it.
 
-    >>> f1_max(rank(np.array([0.4, 0.2]), np.array([0.1, 0.3])))
+    >>> f1_max(rank(np.array([0.4, 0.2]), [np.array([0.1, 0.3])]))
     (0.8, 0.2)
     """
     if not ranking.is_defined:
@@ -152,7 +181,7 @@ def _precision(ranking: Ranking) -> NDArray[np.float64]:
 def roc_curve(ranking: Ranking) -> Curve:
     """Return true-positive rate over false-positive rate, exact between its points.
 
-    >>> curve = roc_curve(rank(np.array([0.4, 0.2]), np.array([0.1, 0.3])))
+    >>> curve = roc_curve(rank(np.array([0.4, 0.2]), [np.array([0.1, 0.3])]))
     >>> curve.x[1:].tolist(), curve.y[1:].tolist()
     ([0.0, 0.0, 0.5, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0, 1.0])
     """
@@ -162,7 +191,7 @@ def roc_curve(ranking: Ranking) -> Curve:
 def rate_curve(ranking: Ranking, gains: NDArray[np.float64]) -> Curve:
     """Return the sum of `gains` of the positives detected over false-positive rate.
 
-    >>> ranking = rank(np.array([0.4, 0.2]), np.array([0.1, 0.3]))
+    >>> ranking = rank(np.array([0.4, 0.2]), [np.array([0.1, 0.3])])
     >>> rate_curve(ranking, np.array([0.9, 0.1])).area()  # 0.9 all the way, 0.1 half of it
     0.95
 
@@ -185,7 +214,7 @@ def rate_curve(ranking: Ranking, gains: NDArray[np.float64]) -> Curve:
 def precision_curve(ranking: Ranking) -> Curve:
     """Return precision over recall, one point a distinct score of a positive.
 
-    >>> precision_curve(rank(np.array([0.4, 0.2]), np.array([0.1, 0.3]))).y.round(2).tolist()
+    >>> precision_curve(rank(np.array([0.4, 0.2]), [np.array([0.1, 0.3])])).y.round(2).tolist()
     [1.0, 0.67]
     """
     recall = np.cumsum(ranking.counts) / max(ranking.n_positives, 1)
@@ -261,4 +290,4 @@ def image_ranking(labels: ArrayLike, scores: ArrayLike) -> Ranking:
         raise ValueError(f"labels must be 0 (normal) or 1 (defect); got {np.unique(label)[:5]}")
     if not np.isfinite(score).all():
         raise ValueError(f"the score of image {int(np.argmin(np.isfinite(score)))} is not finite")
-    return rank(score[label == 1], score[label == 0])
+    return rank(score[label == 1], [score[label == 0]])

@@ -18,6 +18,7 @@ from rd4ad.metrics import (
     pixel_auroc,
     pixel_figures,
     pro_curve,
+    ranking,
 )
 
 SHAPE = (3, 5, 6)
@@ -69,6 +70,15 @@ def test_the_curve_passes_through_every_point_of_the_definition(stack):
         on = [c for c, d in zip(curve.x, curve.y, strict=True) if abs(d - b) < 1e-9]
         low, high = np.interp(a - 1e-9, curve.x, curve.y), np.interp(a + 1e-9, curve.x, curve.y)
         assert low - 1e-6 <= b <= high + 1e-6 or on
+
+
+@given(stacks)
+def test_sorting_in_parts_changes_no_figure(stack):
+    whole = pixel_figures(*stack)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking, "_PART", 2)  # scores a thread, so that three images make three parts
+        parts = pixel_figures(*stack)
+    np.testing.assert_array_equal(list(parts.values()), list(whole.values()))
 
 
 @given(stacks)
