@@ -201,14 +201,19 @@ def _fitted(job: Job, pool: ProcessPoolExecutor, data: Path, plan: Plan, report:
         link = chosen / category / name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to((data / category / name).resolve())
-    seconds = pool.submit(timing.fit_seconds, job, chosen, category).result()
+    seconds, n_parameters = pool.submit(timing.fit, job, chosen, category).result()
     seconds *= len(every) / len(names)
     report(stage, len(names), len(names))
     how = f"extrapolated to {config.epochs} epochs" if config.epochs else "measured"
     if config.epochs and plan.checkpoints:
         seconds, how = stored_fit(plan.checkpoints, config) or (seconds, how)
     size = job.checkpoint.stat().st_size / 1e6
-    return {"disk_mb": round(size, 1), "fit_seconds": round(seconds, 1), "fit": how}
+    return {
+        "params_million": round(n_parameters / 1e6, 1),
+        "disk_mb": round(size, 1),
+        "fit_seconds": round(seconds, 1),
+        "fit": how,
+    }
 
 
 def _in_turn(

@@ -13,15 +13,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import rd4ad
 from rd4ad.catalogue import METHODS
-from rd4ad.config import TrainingConfig
+from rd4ad.config import ENGINES, TrainingConfig
 from rd4ad.data.novelty import NORMALISATIONS, NOVELTY_SETS, PROTOCOL
 from rd4ad.scoring import FUSIONS, Scoring
 
+if TYPE_CHECKING:
+    from rd4ad.detector import Detector
+
 Command = Callable[[argparse.Namespace], int]
+_OPTIONAL = ("torch", "torchvision")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
@@ -53,6 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except ValueError as error:
         print(f"rd4ad: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name not in _OPTIONAL:
+            raise
+        text = f"this takes {error.name}, which is not installed: pip install -r requirements.txt"
+        print(f"rd4ad: {text}", file=sys.stderr)
         return 1
 
 
@@ -115,6 +125,24 @@ def _add_category(parser: argparse.ArgumentParser) -> None:
 def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, help="teacher's weight file, or a folder with it")
     parser.add_argument("--device", default="cpu", help="torch device, e.g. cpu or cuda")
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    _add_device(parser)
+    text = "what runs the networks (default: onnx on the cpu, where the method has a graph)"
+    parser.add_argument("--engine", choices=ENGINES, help=text)
+
+
+def _load(options: argparse.Namespace) -> "Detector":
+    from rd4ad.detector import Detector
+
+    if options.device != "cpu":
+        if options.engine == "onnx":
+            raise UsageError("--engine onnx runs on the cpu: leave one of it and --device out")
+        _check_device(options.device)
+    return Detector.load(
+        options.checkpoint, weights=options.weights, engine=options.engine, device=options.device
+    )
 
 
 def _add_train(commands: Any) -> None:
@@ -223,7 +251,7 @@ def _add_evaluate(commands: Any) -> None:
     _add_category(parser)
     parser.add_argument("--dataset", help="name of the data set for the record (default: folder's)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
-    _add_device(parser)
+    _add_engine(parser)
     text = "store the masks too, where their licence allows it: scores again without images"
     parser.add_argument("--keep-masks", action="store_true", help=text)
     parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out")
@@ -231,11 +259,9 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from rd4ad.detector import Detector
     from rd4ad.evaluation import evaluate
 
-    _check_device(options.device)
-    detector = Detector.load(options.checkpoint, weights=options.weights, device=options.device)
+    detector = _load(options)
     with _Bars() as bars:
         run = evaluate(
             detector,
@@ -260,20 +286,18 @@ def _add_predict(commands: Any) -> None:
     parser.add_argument("checkpoint", type=Path, help="checkpoint that train wrote")
     parser.add_argument("images", type=Path, nargs="+", help="image files or folders (recursive)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
-    _add_device(parser)
+    _add_engine(parser)
     parser.add_argument("--opacity", type=float, default=0.75, help="of the heatmap, 0 to 1")
     parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out")
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from rd4ad.detector import Detector
     from rd4ad.inference import predict_files
 
     if not 0 <= options.opacity <= 1:
         raise UsageError(f"--opacity must lie in [0, 1]; got {options.opacity}")
-    _check_device(options.device)
-    detector = Detector.load(options.checkpoint, weights=options.weights, device=options.device)
+    detector = _load(options)
     with _Bars() as bars:
         rows = predict_files(
             detector,

@@ -6,6 +6,7 @@ from rd4ad.catalogue import DEFAULT_METHOD, Entry, entry_of
 from rd4ad.scoring import Scoring, checked_layers
 
 LOSS_NAMES = ("flattened", "per_position")
+ENGINES = ("onnx", "torch")  # what runs the networks: ONNX Runtime on a CPU, or torch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,8 @@
-"""The torch border: a trained method with all that it needs to turn images into NumPy figures.
+"""Images in, NumPy out: an engine's distance maps, and what follows from them.
 
-Gradients are off here and nowhere else. A checkpoint is one .safetensors file: bottleneck and
-student as tensors; configuration, teacher's name and sha256, and calibration as JSON in its header.
-The frozen teacher is not in it: fifteen categories share one teacher, which is found by name and
-compared by hash.
+A checkpoint is one .safetensors file: what fitting changed (bottleneck and student) as tensors;
+configuration, teacher's name and sha256, and calibration as JSON in its header. The frozen teacher
+is not in it: fifteen categories share one teacher, which is found by name and compared by hash.
 """
 
 import json
@@ -13,27 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.numpy import save_file
 
 from rd4ad.checkpoint import SCHEMA, read_checkpoint, replace_file
-from rd4ad.config import checked_size
-from rd4ad.data.images import IMAGENET_MEAN, IMAGENET_STD, Picture, read_image, resize_image
-from rd4ad.methods import backbones
-from rd4ad.methods.method import Method, method_class, teacher_of
-from rd4ad.methods.reverse_distillation import ReverseDistillation
+from rd4ad.config import ENGINES, checked_size
+from rd4ad.data.images import Picture, read_image, resize_image
+from rd4ad.engine import Engine, Header, OnnxEngine
+from rd4ad.graph import NoGraphError
 from rd4ad.prediction import Calibration, Prediction, predictions
 from rd4ad.scoring import Maps, Scoring
 
 
 class Detector:
-    """A method, its scoring and its calibration; images in, NumPy out.
+    """An engine, its scoring and its calibration; images in, NumPy out.
+
+    >>> detector = Detector.load("results/detectors/tile.safetensors")
+    >>> detector.predict(np.zeros((300, 200, 3), np.uint8))[0].is_anomalous  # black is no tile
+    True
 
     Args:
-        method: fitted; in evaluation mode from here on.
+        engine: see `rd4ad.engine.Engine`.
         size_px: side to which images are resized; a multiple of 32.
         scoring: how distance maps are fused and scored.
         teacher_file: `name` and `sha256` of the teacher's weight file.
@@ -43,57 +43,57 @@ class Detector:
 
     def __init__(
         self,
-        method: Method,
+        engine: Engine,
         *,
         size_px: int,
         scoring: Scoring,
         teacher_file: dict[str, str],
         calibration: Calibration | None = None,
         config: dict[str, Any] | None = None,
-        device: str = "cpu",
     ) -> None:
-        self.method = method.eval().to(device)
+        self.engine = engine
         self.size_px = checked_size(size_px)
         self.scoring = scoring
         self.teacher_file = teacher_file
         self.calibration = calibration
         self.config = config or {}
-        self.device = device
 
-    @torch.no_grad()
     def distances(
         self,
         images: NDArray[np.uint8],
+        layers: tuple[int, ...] | None = None,
         *,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[int, Maps]:
         """Return the distance maps by layer, (N, h, w) float32, of images (N, S, S, 3) uint8.
 
+        Args:
+            images: already resized to the detector's S.
+            layers: ascending; all of the engine's by default.
+            batch_size: images a forward pass, by default what is fastest; no map depends on it.
+            progress: called with (images done, N).
+
         Raises:
             ValueError: a map holds NaN or infinity: the detector's training diverged.
         """
-        parts: list[dict[int, Tensor]] = []
-        for start in range(0, len(images), batch_size):
-            batch = images[start : start + batch_size]
-            maps = self.method.distance_maps(self.normalised(batch))
-            parts.append({layer: stack.cpu() for layer, stack in maps.items()})
+        step = batch_size or self.engine.batch_size
+        parts: list[dict[int, Maps]] = []
+        for start in range(0, len(images), step):
+            batch = images[start : start + step]
+            parts.append(self.engine.distances(batch, layers or self.engine.layers))
             if progress:
                 progress(start + len(batch), len(images))
-        stacked = {layer: torch.cat([part[layer] for part in parts]) for layer in parts[0]}
-        if not all(bool(torch.isfinite(stack).all()) for stack in stacked.values()):
+        stacked = {layer: np.concatenate([part[layer] for part in parts]) for layer in parts[0]}
+        if not all(np.isfinite(stack).all() for stack in stacked.values()):
             raise ValueError(
                 "the detector's distance maps hold NaN or infinity: its training diverged; "
                 "train it again with a lower --learning-rate"
             )
-        return {layer: stack.numpy() for layer, stack in stacked.items()}
-
-    def normalised(self, images: NDArray[np.uint8]) -> Tensor:
-        """Return images (N, S, S, 3) uint8 as the teacher's input (N, 3, S, S) float32."""
-        return normalise(images).to(self.device)
+        return stacked
 
     def predict(
-        self, images: Picture | Sequence[Picture], *, batch_size: int = 16
+        self, images: Picture | Sequence[Picture], *, batch_size: int | None = None
     ) -> list[Prediction]:
         """Return one prediction an image, in order.
 
@@ -108,13 +108,15 @@ class Detector:
             isinstance(images, np.ndarray) and images.ndim == 3
         ):
             images = [images]
+        step = batch_size or self.engine.batch_size
         predictions: list[Prediction] = []
-        for start in range(0, len(images), batch_size):
+        for start in range(0, len(images), step):
             batch = [
                 resize_image(read_image(image), self.size_px)
-                for image in images[start : start + batch_size]
+                for image in images[start : start + step]
             ]
-            predictions += self.judge(self.distances(np.stack(batch), batch_size=batch_size))
+            found = self.distances(np.stack(batch), self.scoring.layers, batch_size=step)
+            predictions += self.judge(found)
         return predictions
 
     def judge(self, distances: dict[int, Maps]) -> list[Prediction]:
@@ -122,14 +124,13 @@ class Detector:
         return predictions(distances, self.scoring, self.size_px, self.calibration)
 
     def with_scoring(self, **changes: Any) -> "Detector":
-        """Return a detector that shares this one's networks and scores otherwise, uncalibrated."""
+        """Return a detector that shares this one's engine and scores otherwise, uncalibrated."""
         return Detector(
-            self.method,
+            self.engine,
             size_px=self.size_px,
             scoring=replace(self.scoring, **changes),
             teacher_file=self.teacher_file,
             config=self.config,
-            device=self.device,
         )
 
     def save(self, path: str | Path, *, half: bool = False) -> None:
@@ -139,76 +140,97 @@ class Detector:
             half: store float16, half the size; reading gives float32 again, rounded.
 
         Raises:
-            ValueError: the name does not end in .safetensors.
+            ValueError: the name does not end in .safetensors, or it is an exported model's.
             OSError: the folder cannot be written, or the disk is full; nothing half-written stays.
         """
         path = checked_checkpoint_name(path)
         header = {
             "schema": SCHEMA,
-            "method": self.method.name,
-            "backbone": self.method.backbone,
-            "layers": self.method.layers,
-            "settings": self.method.settings,
+            "method": self.engine.method,
+            "backbone": self.engine.backbone,
+            "layers": self.engine.layers,
+            "settings": self.engine.settings,
             "size_px": self.size_px,
             "scoring": asdict(self.scoring),
             "teacher_file": self.teacher_file,
             "calibration": asdict(self.calibration) if self.calibration else None,
             "config": self.config,
         }
-        tensors = self.method.fitted_parts().state_dict()
+        tensors = self.engine.tensors()
         if half:
-            tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
-        tensors = {key: value.cpu().contiguous() for key, value in tensors.items()}
+            tensors = {
+                name: value.astype(np.float16) if value.dtype.kind == "f" else value
+                for name, value in tensors.items()
+            }
         metadata = {"rd4ad": json.dumps(header, sort_keys=True)}
         replace_file(path, lambda beside: save_file(tensors, beside, metadata))
 
     @classmethod
     def load(
-        cls, path: str | Path, *, weights: str | Path | None = None, device: str = "cpu"
+        cls,
+        path: str | Path,
+        *,
+        weights: str | Path | None = None,
+        engine: str | None = None,
+        device: str = "cpu",
+        n_threads: int | None = None,
     ) -> "Detector":
-        """Return the detector that `save` wrote to `path`.
+        """Return the detector that `save` wrote to `path`, or `rd4ad export` did.
 
         Args:
-            path: a .safetensors checkpoint of this package.
+            path: a .safetensors checkpoint of this package, or an .onnx model.
             weights: file or folder of the teacher's weights; found as in `find_weights` otherwise.
+            engine: "onnx" or "torch"; by default ONNX Runtime on the CPU where the method has a
+                graph, which takes less time and needs no torch, and torch otherwise.
             device: a torch device.
+            n_threads: of ONNX Runtime, by default one a core; torch has its own setting.
 
         Raises:
-            FileNotFoundError: no such checkpoint, or the teacher's weights are not here.
+            FileNotFoundError: no such file, or the teacher's weights are not here.
+            NoGraphError: ONNX Runtime was asked for, and the method has no graph.
             ValueError: truncated, not a checkpoint of this package, of a newer schema, of an
-                unknown method, or trained with another teacher file than the one found.
+                unknown method, or trained with another teacher file than the one found; an engine
+                that cannot run it; or it takes torch, which is not installed.
         """
         path = Path(path)
-        header, arrays = read_checkpoint(path)
-        tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}
-        teacher, teacher_file = teacher_of(header["backbone"], weights)
-        wanted = header["teacher_file"]
-        if wanted["sha256"] != teacher_file["sha256"]:
+        if engine not in (None, *ENGINES) or (engine == "onnx" and device != "cpu"):
+            raise ValueError(f"the engine is onnx, on the cpu alone, or torch; got {engine}")
+        is_exported = path.suffix == ".onnx"
+        if engine == "torch" or (engine is None and device != "cpu" and not is_exported):
+            return cls._by_torch(path, weights, device)
+        try:
+            own = OnnxEngine(path, weights=weights, n_threads=n_threads)
+        except NoGraphError:
+            if engine:
+                raise
+            return cls._by_torch(path, weights, device)
+        return cls._from_header(own, own.header)
+
+    @classmethod
+    def _by_torch(cls, path: Path, weights: str | Path | None, device: str) -> "Detector":
+        header, tensors = read_checkpoint(path)
+        try:
+            from rd4ad.eager import load_engine
+        except ModuleNotFoundError as error:
             raise ValueError(
-                f"{path} was trained with the teacher file {wanted['name']} "
-                f"(sha256 {wanted['sha256'][:12]}...), but {teacher_file['name']} "
-                f"({teacher_file['sha256'][:12]}...) was found: name the right one with --weights"
-            )
-        method = method_class(header["method"])(
-            header["backbone"],
-            tuple(header["layers"]),
-            teacher=teacher,
-            **header.get("settings", {}),
-        )
-        backbones.fill_module(method.fitted_parts(), tensors, str(path))
-        calibration = header["calibration"]
-        if calibration:
-            calibration = Calibration(
-                scores=tuple(calibration["scores"]), quantile=calibration["quantile"]
-            )
+                f"{path} takes torch, and {error.name} is not installed: "
+                "pip install -r requirements.txt"
+            ) from error
+        engine = load_engine(header, tensors, str(path), weights=weights, device=device)
+        return cls._from_header(engine, header)
+
+    @classmethod
+    def _from_header(cls, engine: Engine, header: Header) -> "Detector":
+        kept = header["calibration"]
         return cls(
-            method,
+            engine,
             size_px=header["size_px"],
             scoring=Scoring(**header["scoring"]),
-            teacher_file=teacher_file,
-            calibration=calibration,
-            config=header["config"],
-            device=device,
+            teacher_file=header["teacher_file"],
+            calibration=Calibration(scores=tuple(kept["scores"]), quantile=kept["quantile"])
+            if kept
+            else None,
+            config=header["config"] if "config" in header else {"category": header["category"]},
         )
 
     @classmethod
@@ -227,33 +249,10 @@ class Detector:
             FileNotFoundError: no such file, or no teacher weights.
             ValueError: not such a checkpoint, or of another backbone.
         """
-        if not Path(checkpoint).is_file():
-            raise FileNotFoundError(f"no checkpoint at {checkpoint}")
-        state: dict[str, Any] = backbones.read_state_dict(Path(checkpoint))
-        if not {"bn", "decoder"} <= set(state):
-            raise ValueError(
-                f"{checkpoint} is no checkpoint of the released code: expected the entries 'bn' "
-                f"and 'decoder', found {', '.join(sorted(state)[:6])}"
-            )
-        teacher, teacher_file = backbones.load_teacher(backbone, weights)
-        method = ReverseDistillation(backbone, teacher=teacher)
-        backbones.fill_module(method.bottleneck, state["bn"], f"{checkpoint} ('bn')")
-        backbones.fill_module(method.student, state["decoder"], f"{checkpoint} ('decoder')")
-        return cls(
-            method, size_px=size_px, scoring=Scoring(), teacher_file=teacher_file, device=device
-        )
+        from rd4ad.eager import official_engine
 
-
-def normalise(images: NDArray[np.uint8]) -> Tensor:
-    """Return images (N, S, S, 3) uint8 as (N, 3, S, S) float32, normalised as for ImageNet.
-
-    >>> tuple(normalise(np.zeros((2, 64, 64, 3), np.uint8)).shape)
-    (2, 3, 64, 64)
-    """
-    batch = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
-    return (batch - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(
-        3, 1, 1
-    )
+        engine, file = official_engine(Path(checkpoint), backbone, weights=weights, device=device)
+        return cls(engine, size_px=size_px, scoring=Scoring(), teacher_file=file)
 
 
 def checked_checkpoint_name(path: str | Path) -> Path:

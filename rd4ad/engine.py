@@ -1,80 +1,168 @@
-"""An exported graph at work in ONNX Runtime: uint8 images in, NumPy out; no torch."""
+"""What computes a detector's distance maps: ONNX Runtime here, torch in `rd4ad.eager`."""
 
-import json
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from onnxruntime.capi import (  # type: ignore[import-untyped]
-    onnxruntime_pybind11_state as reasons,
-)
 
-from rd4ad.scoring import Maps
+from rd4ad.checkpoint import Tensors, find_teacher, read_checkpoint, read_tensors
+from rd4ad.graph import NoGraphError, build_graph, checked_scoring
+from rd4ad.model import BATCH, OnnxModel
+from rd4ad.scoring import Maps, Scoring
 
-_REFUSED = (reasons.Fail, reasons.InvalidArgument, reasons.InvalidGraph, reasons.InvalidProtobuf)
-_DISTANCE = "distance_"
-_BATCH = 4  # 8% faster an image than one by one; more was no faster
+Header = dict[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Outputs:
-    """What the graph says of N images.
+class Engine(Protocol):
+    """A fitted method that computes distance maps.
 
     Args:
-        distances: distance maps (N, h, w) by layer, finest first.
-        anomaly_maps: (N, S, S).
-        scores: (N,), higher is more anomalous.
+        name: one of `rd4ad.config.ENGINES`.
+        method: its key in the catalogue.
+        backbone: its teacher's name.
+        layers: of which there are distance maps, ascending.
+        settings: what the method's constructor needs beside; see `Method.settings_for`.
+        batch_size: images at once that take the least time an image.
     """
 
-    distances: dict[int, Maps]
-    anomaly_maps: Maps
-    scores: NDArray[np.float32]
+    name: str
+    method: str
+    backbone: str
+    layers: tuple[int, ...]
+    settings: dict[str, Any]
+    batch_size: int
+
+    def distances(self, images: NDArray[np.uint8], layers: tuple[int, ...]) -> dict[int, Maps]:
+        """Return the distance maps (N, h, w) of some of its layers, finest first.
+
+        Args:
+            images: (N, S, S, 3) RGB.
+            layers: ascending.
+        """
+        ...
+
+    def tensors(self) -> Tensors:
+        """Return what a checkpoint keeps of it: all that fitting changed."""
+        ...
 
 
 class OnnxEngine:
-    """A model of `rd4ad.graph.build_graph`, ready to run.
+    """A checkpoint, or a model that `rd4ad export` wrote, in ONNX Runtime; see `Engine`.
+
+    >>> engine = OnnxEngine(Path("results/detectors/tile.safetensors"), n_threads=1)
+    >>> found = engine.distances(np.zeros((1, 256, 256, 3), np.uint8), (2, 3))
+    >>> {layer: maps.shape for layer, maps in found.items()}
+    {2: (1, 32, 32), 3: (1, 16, 16)}
+
+    A checkpoint becomes a graph of no more than the layers asked for take, when they are first
+    asked for; so its files have to stay where they are.
 
     Args:
-        model: its bytes, as in the .onnx file.
+        path: .safetensors or .onnx.
+        weights: file or folder of the teacher's weights; found as in `find_teacher` otherwise.
         n_threads: threads of one image; by default one a core.
 
     Raises:
-        ValueError: no such model, or one whose tensors do not fit each other.
+        FileNotFoundError: no such file, or its teacher is not here.
+        NoGraphError: the detector's method, or its way to score an image, has no graph.
+        ValueError: truncated, damaged, not a checkpoint or model of this package, of another
+            teacher; or it takes torch to read its teacher, and torch is not installed.
     """
 
-    def __init__(self, model: bytes, n_threads: int | None = None) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = n_threads or 0
-        # Threads that spin while they wait made an image 15% slower where other work shared the
-        # cores. The runtime's other defaults (every optimisation, arena, memory pattern) held.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
-            )
-        except _REFUSED as error:
-            raise ValueError(
-                f"not a model that can run ({str(error)[:300]}): export or fetch it again"
-            ) from error
-        about = self._session.get_modelmeta().custom_metadata_map
-        if "rd4ad" not in about:
-            raise ValueError("a model, but none that rd4ad export wrote")
-        self.description: dict[str, Any] = json.loads(about["rd4ad"])
-        self._names = [output.name for output in self._session.get_outputs()]
+    name = "onnx"
+    batch_size = BATCH
 
-    def run(self, images: NDArray[np.uint8]) -> Outputs:
-        """Return the maps and scores of images (N, S, S, 3) uint8, N at least 1."""
-        starts = range(0, len(images), _BATCH)
-        parts = [self._session.run(None, {"image": images[i : i + _BATCH]}) for i in starts]
-        found: dict[str, Any] = {
-            name: np.concatenate(column)
-            for name, column in zip(self._names, zip(*parts), strict=True)
-        }
-        distances = {
-            int(name.removeprefix(_DISTANCE)): maps
-            for name, maps in found.items()
-            if name.startswith(_DISTANCE)
-        }
-        return Outputs(distances, found["anomaly_map"], found["score"])
+    def __init__(
+        self, path: Path, *, weights: str | Path | None = None, n_threads: int | None = None
+    ) -> None:
+        self._path, self._weights, self._n_threads = path, weights, n_threads
+        self._models: dict[tuple[int, ...], OnnxModel] = {}
+        self._is_exported = path.suffix == ".onnx"
+        with self._named():
+            if self._is_exported:
+                model = OnnxModel(path.read_bytes(), n_threads)
+                self.header: Header = model.description
+                self.layers = Scoring(**self.header["scoring"]).layers
+                self._models[self.layers] = model
+            else:
+                self.header, _ = read_checkpoint(path)
+                self.layers = tuple(self.header["layers"])
+                self._model(checked_scoring(self.header).layers)  # what cannot run says so now
+        self.method: str = self.header["method"]
+        self.backbone: str = self.header["backbone"]
+        self.settings: dict[str, Any] = {}  # of methods that have no graph
+
+    def distances(self, images: NDArray[np.uint8], layers: tuple[int, ...]) -> dict[int, Maps]:
+        """Return the distance maps (N, h, w) of some of its layers; see `Engine`.
+
+        Raises:
+            ValueError: as the constructor.
+        """
+        with self._named():
+            found = self._model(layers).run(images).distances
+        return {layer: found[layer] for layer in layers}
+
+    def tensors(self) -> Tensors:
+        """Return bottleneck and student.
+
+        Raises:
+            ValueError: an exported model has them folded.
+        """
+        if self._is_exported:
+            raise ValueError(f"{self._path} is an exported model: save the checkpoint it came from")
+        return read_checkpoint(self._path)[1]
+
+    def _model(self, layers: tuple[int, ...]) -> OnnxModel:
+        if self._is_exported:
+            return self._models[self.layers]
+        if layers not in self._models:
+            header, tensors = read_checkpoint(self._path)
+            teacher = teacher_tensors(header, self._weights)
+            graph = build_graph(header, tensors, teacher, Scoring(layers=layers))
+            self._models[layers] = OnnxModel(graph.SerializeToString(), self._n_threads)
+        return self._models[layers]
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Name the file in errors that do not."""
+        try:
+            yield
+        except NoGraphError:
+            raise
+        except ValueError as error:
+            if str(self._path) in str(error):
+                raise
+            raise ValueError(f"{self._path}: {error}") from error
+
+
+def teacher_tensors(header: Header, weights: str | Path | None = None) -> Tensors:
+    """Return the weights of a checkpoint's teacher; torch reads them where they are a .pth file.
+
+    >>> header, _ = read_checkpoint(Path("results/detectors/tile.safetensors"))
+    >>> teacher_tensors(header)["conv1.weight"].shape
+    (20, 3, 7, 7)
+
+    Args:
+        header: the checkpoint's.
+        weights: file or folder, looked at alone if named; found as in `find_teacher` otherwise.
+
+    Raises:
+        FileNotFoundError, ValueError: as `OnnxEngine`.
+    """
+    file = find_teacher(header, weights)
+    if file:
+        return read_tensors(file)[1]
+    try:
+        from rd4ad.eager import teacher_named
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"of its teacher's file {header['teacher_file']['name']} there is no .safetensors copy "
+            f"with the same sha256 here, and {error.name} is not installed to read others: "
+            "pip install -r requirements.txt, or use the .onnx file that rd4ad export writes"
+        ) from error
+    teacher = teacher_named(header, weights)
+    assert teacher is not None  # what has a graph has one
+    return {name: tensor.numpy() for name, tensor in teacher.state_dict().items()}

@@ -9,8 +9,9 @@ import resource
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,7 @@ def evaluate(
         "skipped": list(test.skipped),
         "n_test_defects": int(test.labels.sum()),
         "teacher_file": detector.teacher_file["name"],
+        "engine": detector.engine.name,
         "threshold": detector.calibration.threshold if detector.calibration else None,
         "threshold_note": _threshold_note(detector),
         "seconds": round(time.monotonic() - started, 2),
@@ -162,10 +164,10 @@ def determined_by(detector: Detector, dataset: str, category: str) -> dict[str, 
     """Return all that determines a run's figures, from which its id is hashed."""
     notes = ("seconds", "final_loss", "n_threads")
     return {
-        "method": detector.method.name,
+        "method": detector.engine.method,
         "dataset": dataset,
         "category": category,
-        "backbone": detector.method.backbone,
+        "backbone": detector.engine.backbone,
         "size_px": detector.size_px,
         "seed": detector.config.get("seed"),
         "config": {k: v for k, v in detector.config.items() if k not in notes},
@@ -187,9 +189,13 @@ def surroundings() -> dict[str, Any]:
     >>> sorted(surroundings())
     ['commit', 'host_cpu', 'peak_mib', 'versions']
     """
-    packages = ("torch", "torchvision", "numpy", "scipy", "pillow")
+    packages = ("torch", "torchvision", "onnxruntime", "numpy", "scipy", "pillow")
+    versions = {"python": platform.python_version()}
+    for name in packages:
+        with suppress(PackageNotFoundError):  # torch, where ONNX Runtime does all
+            versions[name] = version(name)
     return {
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        "versions": versions,
         "host_cpu": processor(),
         "commit": commit(),
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),

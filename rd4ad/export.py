@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rd4ad.checkpoint import Tensors, find_teacher, read_checkpoint, read_tensors, replace_file
+from rd4ad.checkpoint import read_checkpoint, replace_file
+from rd4ad.engine import teacher_tensors
 from rd4ad.graph import build_graph, checked_scoring
 from rd4ad.scoring import Scoring
 
@@ -33,15 +34,6 @@ def export_onnx(
         raise ValueError(f"an exported model's name ends in .onnx; got {out}")
     header, tensors = read_checkpoint(checkpoint)
     scoring = checked_scoring(header, replace(Scoring(**header["scoring"]), **changes))
-    file = find_teacher(header, weights)
-    teacher = read_tensors(file)[1] if file else _teacher_by_torch(checkpoint, weights)
+    teacher = teacher_tensors(header, weights)
     model = build_graph(header, tensors, teacher, scoring).SerializeToString()
     replace_file(out, lambda beside: beside.write_bytes(model))
-
-
-def _teacher_by_torch(checkpoint: Path, weights: str | Path | None) -> Tensors:
-    from rd4ad.detector import Detector
-
-    teacher = Detector.load(checkpoint, weights=weights).method.teacher
-    assert teacher is not None  # reverse distillation has one
-    return {name: tensor.numpy() for name, tensor in teacher.state_dict().items()}

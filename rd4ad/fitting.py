@@ -25,7 +25,7 @@ from torch import Tensor
 
 from rd4ad.checkpoint import replace_file
 from rd4ad.config import TrainingConfig
-from rd4ad.detector import normalise
+from rd4ad.eager import normalise
 from rd4ad.methods.backbones import Teacher
 from rd4ad.methods.method import LossOf
 

@@ -37,7 +37,8 @@ from rd4ad.data.novelty import (
     read_split,
     set_named,
 )
-from rd4ad.detector import Detector, normalise
+from rd4ad.detector import Detector
+from rd4ad.eager import TorchEngine, normalise
 from rd4ad.evaluation import EvaluationSet, determined_by, image_table, surroundings
 from rd4ad.figures import Figure, curve_points, figures
 from rd4ad.fitting import OnProgress, Reporter, Session, TrainingProgress, remove_states
@@ -260,12 +261,11 @@ class _OneClass:
 
     def _detector(self) -> Detector:
         return Detector(
-            self.method,
+            TorchEngine(self.method, self.device),
             size_px=self.protocol.config.size_px,
             scoring=self.protocol.scoring(),
             teacher_file=self.teacher_file,
             config=self.record,
-            device=self.device,
         )
 
     def measure(
@@ -321,6 +321,7 @@ class _OneClass:
             "n_test_defects": int(labels.sum()),
             "skipped": [],
             "teacher_file": self.teacher_file["name"],
+            "engine": detector.engine.name,
             "threshold": calibration.threshold if calibration else None,
             "threshold_note": f"{calibration.quantile:g} quantile of {len(calibration.scores)} "
             "held-out normal images"

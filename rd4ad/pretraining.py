@@ -38,7 +38,7 @@ from tqdm import tqdm
 
 from rd4ad.checkpoint import replace_file
 from rd4ad.data.parts import PARTS, render
-from rd4ad.detector import normalise
+from rd4ad.eager import normalise
 from rd4ad.methods.backbones import (
     BACKBONES,
     Teacher,

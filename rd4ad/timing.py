@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rd4ad.config import TrainingConfig
 from rd4ad.detector import Detector
+from rd4ad.eager import TorchEngine
 from rd4ad.fitting import TrainingProgress
 from rd4ad.methods.method import teacher_of
 from rd4ad.training import train
@@ -29,7 +30,7 @@ class Job:
         config: the method, its backbone and size.
         checkpoint: where its fit is written, and read from.
         weights: the teacher's file, or a folder with it.
-        n_threads: of torch.
+        n_threads: of torch and of ONNX Runtime.
     """
 
     config: TrainingConfig
@@ -61,8 +62,8 @@ class Stopwatch:
         self.last = now
 
 
-def fit_seconds(job: Job, data: Path, category: str) -> float:
-    """Write the job's checkpoint; return the seconds of its whole schedule on these images.
+def fit(job: Job, data: Path, category: str) -> tuple[float, int]:
+    """Write the job's checkpoint; return the seconds of its schedule, and its parameters.
 
     One pass, or two epochs, are measured; the epochs beyond take as long as the second.
     """
@@ -79,7 +80,9 @@ def fit_seconds(job: Job, data: Path, category: str) -> float:
         on_progress=watch,
     )
     seconds: float = detector.config["seconds"]
-    return seconds + (epochs - n_measured) * watch.epoch_seconds
+    assert isinstance(detector.engine, TorchEngine)  # which is what trains
+    n_parameters = sum(part.numel() for part in detector.engine.module.parameters())
+    return seconds + (epochs - n_measured) * watch.epoch_seconds, n_parameters
 
 
 @dataclass(frozen=True)
@@ -100,11 +103,11 @@ def held(job: Job) -> Held:
     teacher, _ = teacher_of(str(job.config.backbone), job.weights)
     teacher_mb = memory_mb("VmRSS") - imports_mb
     del teacher  # the detector loads it again, into the same room
-    detector = Detector.load(job.checkpoint, weights=job.weights)
+    detector = Detector.load(job.checkpoint, weights=job.weights, n_threads=job.n_threads)
     size_px = job.config.size_px
-    image = np.random.default_rng(0).integers(0, 255, (1, size_px, size_px, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 255, (size_px, size_px, 3), np.uint8)
     forget_peak()
-    detector.judge(detector.distances(image))  # the first call allocates
+    detector.predict(image)  # the first call allocates
     return Held(detector, image, imports_mb, teacher_mb)
 
 
@@ -117,18 +120,16 @@ def image_seconds(job: Job) -> float:
     """Return the seconds of one image, from uint8 pixels to smoothed map and score."""
     own = held(job)
     began = perf_counter()
-    own.detector.judge(own.detector.distances(own.image))
+    own.detector.predict(own.image)
     return perf_counter() - began
 
 
 def footprint(job: Job) -> dict[str, float]:
-    """Return what detector and images took: memory beyond imports and teacher, and parameters."""
+    """Return what detector and images took beyond imports and teacher, and the teacher."""
     own = held(job)
-    n_parameters = sum(part.numel() for part in own.detector.method.parameters())
     return {
         "memory_mb": memory_mb("VmHWM") - own.imports_mb - own.teacher_mb,
         "teacher_mb": own.teacher_mb,
-        "params_million": n_parameters / 1e6,
     }
 
 

@@ -14,6 +14,7 @@ from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import DatasetError, open_category
 from rd4ad.data.images import read_images
 from rd4ad.detector import Detector, checked_checkpoint_name
+from rd4ad.eager import TorchEngine
 from rd4ad.fitting import OnProgress, Reporter, Session, remove_states
 from rd4ad.methods.method import method_class, seeded, teacher_of
 from rd4ad.prediction import Calibration
@@ -105,12 +106,11 @@ def train(
         "seconds": round(time.monotonic() - started, 1),
     }
     detector = Detector(
-        method,
+        TorchEngine(method, device),
         size_px=config.size_px,
         scoring=config.scoring(),
         teacher_file=teacher_file,
         config=record,
-        device=device,
     )
     if len(held):
         detector.calibration = calibrate(detector, read.images[held], config.quantile)

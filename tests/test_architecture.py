@@ -21,10 +21,10 @@ FLOW = (
     ("rd4ad.config",),
     ("rd4ad.checkpoint", "rd4ad.nodes"),
     ("rd4ad.graph",),
-    ("rd4ad.engine",),
-    ("rd4ad.served",),
+    ("rd4ad.model",),
     ("rd4ad.figures",),
     ("rd4ad.methods",),
+    ("rd4ad.engine", "rd4ad.eager"),
     ("rd4ad.detector",),
     ("rd4ad.export",),
     ("rd4ad.fitting",),
@@ -42,19 +42,17 @@ FLOW = (
 )
 WITH_TORCH = (
     "methods",
-    "detector",
+    "eager",
     "fitting",
     "training",
     "pretraining",
-    "evaluation",
     "novelty",
     "timing",
     "ledger",
     "benchmark",
-    "inference",
 )
 # These load torch only when a command or an image asks for it.
-WHEN_ASKED = ("rd4ad.cli", "rd4ad.export", "rd4ad.web.judging")
+WHEN_ASKED = ("rd4ad.cli", "rd4ad.engine", "rd4ad.detector")
 LAZY = {f"rd4ad.{name}": home for name, home in rd4ad._HOMES.items()}
 PAGES = [REPOSITORY / "app.py", *sorted((REPOSITORY / "pages").glob("*.py"))]
 
@@ -111,7 +109,7 @@ def test_the_rule_sees_torch_wherever_it_hides(tmp_path):
     for text in (
         "import torch.nn as nn",
         "from torchvision import models",
-        "def f():\n    from rd4ad import Detector",
+        "def f():\n    from rd4ad import train",
         "from rd4ad import training",
         "import rd4ad.methods.backbones",
     ):

@@ -226,6 +226,20 @@ def test_pickled_objects_in_a_map_file_are_refused(capsys, tiny_data, tmp_path):
     assert "000.npy is not a readable map" in errors
 
 
+def test_either_engine_predicts_the_same_and_one_that_cannot_is_refused(
+    capsys, tiny_checkpoint, tiny_data, tmp_path
+):
+    command = ("predict", tiny_checkpoint, tiny_data / "part/test", "--json", "--out")
+    scores = []
+    for engine in ("onnx", "torch"):
+        code, text, _ = run(capsys, *command, tmp_path / engine, "--engine", engine)
+        assert code == 0
+        scores.append([row["score"] for row in json.loads(text)])
+    np.testing.assert_allclose(*scores, atol=1e-5)
+    code, _, errors = run(capsys, *command, tmp_path, "--engine", "onnx", "--device", "cuda")
+    assert (code, "--engine onnx runs on the cpu" in errors) == (2, True)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_folder_is_an_error_not_a_trace(capsys, tiny_checkpoint, tiny_data, tmp_path):
     tmp_path.chmod(0o500)
@@ -418,13 +432,17 @@ def rewritten(checkpoint, target, tensors=lambda value: value, **changes):
     save_file(found, target, {"rd4ad": json.dumps(header)})
 
 
+def narrowed(tensor):
+    return tensor[:1] if tensor.ndim == 4 else tensor
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (truncated, "is not a whole .safetensors file"),
         (pickled, "is not a whole .safetensors file"),
         (partial(rewritten, schema=99), "update rd4ad"),
-        (partial(rewritten, backbone="resnet18"), "it belongs to another backbone"),
+        (partial(rewritten, tensors=narrowed), "damaged or with tensors of another backbone"),
     ],
 )
 def test_a_spoilt_checkpoint_is_refused_by_name_and_runs_no_code(
@@ -437,7 +455,7 @@ def test_a_spoilt_checkpoint_is_refused_by_name_and_runs_no_code(
     prediction = ("predict", spoilt, tiny_data / "part/test", "--out", out, *weights)
     for command in (evaluation, prediction):
         refused(run(capsys, *command), message, ".safetensors")
-    assert list(tmp_path.iterdir()) == [spoilt]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [spoilt]
 
 
 def test_a_detector_of_a_diverged_training_gives_an_error_and_no_score(

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from rd4ad.checkpoint import SCHEMA, read_checkpoint
 from rd4ad.detector import Detector
+from rd4ad.eager import normalise
 from rd4ad.methods import backbones
 from rd4ad.methods.reverse_distillation import ReverseDistillation
 
@@ -122,7 +123,7 @@ def test_a_checkpoint_of_another_teacher_is_refused_with_both_files_named(
 def test_tensors_of_another_backbone_are_refused(tiny_checkpoint, tmp_path):
     rewrite(tiny_checkpoint, tmp_path / "fewer.safetensors", layers=[3])
     with pytest.raises(ValueError, match=r"it belongs to another backbone|lacks"):
-        Detector.load(tmp_path / "fewer.safetensors")
+        Detector.load(tmp_path / "fewer.safetensors", engine="torch")
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):
@@ -159,7 +160,7 @@ def test_a_checkpoint_of_the_released_code_loads(backbone, tmp_path, pictures):
     )
     with torch.no_grad():
         images = np.stack([np.zeros((64, 64, 3), np.uint8)])
-        expected = method.eval().distance_maps(detector.normalised(images))
+        expected = method.eval().distance_maps(normalise(images))
     found = detector.distances(images)
     assert list(found) == [1, 2, 3]
     for layer, stack in expected.items():
@@ -186,4 +187,4 @@ def test_a_file_without_bn_and_decoder_is_no_released_checkpoint(tmp_path):
 def test_a_size_that_the_networks_cannot_halve_is_refused(size_px, tiny_checkpoint):
     detector = Detector.load(tiny_checkpoint)
     with pytest.raises(ValueError, match="multiple of 32"):
-        Detector(detector.method, size_px=size_px, scoring=detector.scoring, teacher_file={})
+        Detector(detector.engine, size_px=size_px, scoring=detector.scoring, teacher_file={})

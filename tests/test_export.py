@@ -13,9 +13,10 @@ from rd4ad import Detector
 from rd4ad.checkpoint import BUNDLED
 from rd4ad.cli import main
 from rd4ad.data.images import read_image, resize_image
+from rd4ad.eager import TorchEngine
 from rd4ad.export import export_onnx
 from rd4ad.methods.backbones import load_teacher
-from rd4ad.served import ServedDetector
+from rd4ad.model import OnnxModel
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "docs/export_example.py"
 ALONE = (  # runs the example where neither this package nor torch can be imported
@@ -59,15 +60,14 @@ def test_another_scoring_is_exported_without_a_threshold(tiny_checkpoint, pictur
     out = tmp_path / "part.onnx"
     options = ("--layers", "2+3", "--fusion", "product", "--sigma-px", "2", "--score", "sum")
     assert main(["export", str(tiny_checkpoint), "--out", str(out), *options]) == 0
-    served = ServedDetector.load(out)
-    detector = Detector.load(tiny_checkpoint).with_scoring(
+    exported = Detector.load(out)
+    detector = Detector.load(tiny_checkpoint, engine="torch").with_scoring(
         layers=(2, 3), fusion="product", sigma_px=2.0, score="sum"
     )
-    assert served.scoring == detector.scoring
-    assert served.calibration is None
-    pixels = resize_image(read_image(picture), 64)[None]
-    expected = detector.judge(detector.distances(pixels))[0]
-    outputs = served.engine.run(pixels)
+    assert exported.scoring == detector.scoring
+    assert exported.calibration is None
+    expected = detector.predict(picture)[0]
+    outputs = OnnxModel(out.read_bytes()).run(resize_image(read_image(picture), 64)[None])
     assert outputs.scores[0] == pytest.approx(expected.score, rel=1e-5)
     np.testing.assert_allclose(outputs.anomaly_maps[0], expected.anomaly_map, atol=1e-5, rtol=0)
 
@@ -80,13 +80,13 @@ def test_a_teacher_in_a_pth_file_is_read_by_torch(tmp_path, picture):
     from rd4ad.scoring import Scoring
 
     method = ReverseDistillation("compact", (3,), teacher=teacher)
-    detector = Detector(method, size_px=64, scoring=Scoring(layers=(3,)), teacher_file=file)
+    engine = TorchEngine(method)
+    detector = Detector(engine, size_px=64, scoring=Scoring(layers=(3,)), teacher_file=file)
     detector.save(tmp_path / "part.safetensors")
     export_onnx(tmp_path / "part.safetensors", tmp_path / "part.onnx", weights=weights)
-    served = ServedDetector.load(tmp_path / "part.onnx")
     pixels = resize_image(read_image(picture), 64)[None]
-    expected = detector.distances(pixels)[3]
-    np.testing.assert_allclose(served.distances(pixels)[3], expected, atol=1e-5, rtol=0)
+    found = Detector.load(tmp_path / "part.onnx").distances(pixels)[3]
+    np.testing.assert_allclose(found, detector.distances(pixels)[3], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(

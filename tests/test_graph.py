@@ -12,11 +12,12 @@ import torch
 
 from rd4ad import Detector
 from rd4ad.checkpoint import find_teacher, read_checkpoint, read_tensors
-from rd4ad.engine import OnnxEngine
+from rd4ad.eager import TorchEngine
 from rd4ad.graph import NoGraphError, build_graph
 from rd4ad.methods import backbones
 from rd4ad.methods.backbones import Backbone, Bottleneck
 from rd4ad.methods.reverse_distillation import ReverseDistillation
+from rd4ad.model import OnnxModel
 from rd4ad.scoring import Scoring, anomaly_maps, scores
 
 BUNDLED = Path(__file__).resolve().parents[1] / "results/detectors"
@@ -64,11 +65,11 @@ def graph_of(method: ReverseDistillation, **scoring) -> onnx.ModelProto:
 
 
 def run(model: onnx.ModelProto, images: np.ndarray):
-    return OnnxEngine(model.SerializeToString(), n_threads=1).run(images)
+    return OnnxModel(model.SerializeToString(), n_threads=1).run(images)
 
 
 def eager(method: ReverseDistillation, images: np.ndarray) -> dict[int, np.ndarray]:
-    detector = Detector(method, size_px=64, scoring=Scoring(), teacher_file=FILE)
+    detector = Detector(TorchEngine(method), size_px=64, scoring=Scoring(), teacher_file=FILE)
     return detector.distances(images)
 
 

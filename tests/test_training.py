@@ -157,7 +157,7 @@ def test_the_teacher_never_changes(tiny_data, tmp_path):
 
     detector = train(tiny_data, "part", CONFIG, out=tmp_path / "part.safetensors")
     before = load_teacher("compact")[0].state_dict()
-    for key, value in detector.method.teacher.state_dict().items():
+    for key, value in detector.engine.module.teacher.state_dict().items():
         assert torch.equal(value, before[key])
 
 

@@ -1,4 +1,4 @@
-"""Detectors at the service of the live demo and the API; torch is for those that have no graph."""
+"""Detectors at the service of the live demo and the API."""
 
 import threading
 from collections import OrderedDict
@@ -6,21 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects, label
 
-from rd4ad.data.images import resize_image
-from rd4ad.graph import NoGraphError
+from rd4ad.detector import Detector
 from rd4ad.scoring import Maps, anomaly_maps
-from rd4ad.served import ServedDetector
 from rd4ad.web.overlay import calibrated_range, common_range
 from rd4ad.web.uploads import fitted
-
-if TYPE_CHECKING:
-    from rd4ad.detector import Detector
 
 SHOWN_PX = 768
 """Longest side of the picture kept for drawing; the judgement itself is of the whole image."""
@@ -144,7 +138,7 @@ class Detectors:
 
     def __init__(self, folders: Sequence[Path], waiting: int = 16) -> None:
         self.folders = tuple(folders)
-        self._loaded: OrderedDict[tuple[Path, float], ServedDetector | Detector] = OrderedDict()
+        self._loaded: OrderedDict[tuple[Path, float], Detector] = OrderedDict()
         self._one = threading.Lock()
         self._places = threading.BoundedSemaphore(waiting + 1)
 
@@ -174,7 +168,7 @@ class Detectors:
         finally:
             self._places.release()
 
-    def load(self, name: str) -> "ServedDetector | Detector":
+    def load(self, name: str) -> Detector:
         """Return a detector, from memory if it was used lately and its file is unchanged.
 
         Raises:
@@ -185,7 +179,7 @@ class Detectors:
         path = self.files()[name]
         key = (path, path.stat().st_mtime)
         if key not in self._loaded:
-            self._loaded[key] = _loaded(path)
+            self._loaded[key] = Detector.load(path)
             while len(self._loaded) > _LOADED:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(key)
@@ -200,12 +194,13 @@ class Detectors:
         """
         with self._turn():
             detector = self.load(name)
-            size = detector.size_px
-            distances = detector.distances(resize_image(image, size)[None])
-        prediction = detector.judge(distances)[0]
+            prediction = detector.predict(image)[0]
+        scoring = detector.scoring
         layer_maps = {
-            layer: anomaly_maps(distances, replace(detector.scoring, layers=(layer,)), size)[0]
-            for layer in detector.scoring.layers
+            layer: anomaly_maps(
+                {layer: distances[None]}, replace(scoring, layers=(layer,)), detector.size_px
+            )[0]
+            for layer, distances in zip(scoring.layers, prediction.distance_maps, strict=True)
         }
         peak = np.unravel_index(prediction.anomaly_map.argmax(), prediction.anomaly_map.shape)
         at_peak = {layer: float(one[peak]) for layer, one in layer_maps.items()}
@@ -222,14 +217,3 @@ class Detectors:
             layer_maps=layer_maps,
             shares={layer: value / total for layer, value in at_peak.items()},
         )
-
-
-def _loaded(path: Path) -> "ServedDetector | Detector":
-    try:
-        return ServedDetector.load(path)
-    except NoGraphError as reason:
-        try:
-            from rd4ad.detector import Detector
-        except ModuleNotFoundError as error:
-            raise ValueError(f"{path}: {reason} ({error.name} is not installed)") from error
-        return Detector.load(path)

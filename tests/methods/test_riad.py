@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from rd4ad.config import TrainingConfig
-from rd4ad.detector import Detector, normalise
+from rd4ad.detector import Detector
+from rd4ad.eager import normalise
 from rd4ad.evaluation import evaluate
 from rd4ad.fitting import state_path
 from rd4ad.methods.riad import (

@@ -1,0 +1,51 @@
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from rd4ad.export import export_onnx
+from rd4ad.model import OnnxModel
+
+
+@pytest.fixture(scope="module")
+def model(tiny_checkpoint, tmp_path_factory) -> OnnxModel:
+    path = tmp_path_factory.mktemp("exported") / "part.onnx"
+    export_onnx(tiny_checkpoint, path)
+    return OnnxModel(path.read_bytes(), n_threads=1)
+
+
+@pytest.mark.parametrize("n_images", [1, 4, 5, 9])
+def test_an_image_is_judged_the_same_in_any_company(model, n_images):
+    images = np.random.default_rng(0).integers(0, 256, (n_images, 64, 64, 3), dtype=np.uint8)
+    together = model.run(images)
+    assert together.anomaly_maps.shape == (n_images, 64, 64)
+    assert together.scores.shape == (n_images,)
+    for i in range(n_images):
+        alone = model.run(images[i : i + 1])
+        np.testing.assert_allclose(alone.scores[0], together.scores[i], rtol=1e-6)
+        for layer, maps in together.distances.items():
+            np.testing.assert_allclose(alone.distances[layer][0], maps[i], atol=1e-6)
+
+
+def test_the_score_is_the_peak_of_the_map(model):
+    images = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    outputs = model.run(images)
+    np.testing.assert_array_equal(outputs.scores, outputs.anomaly_maps.max(axis=(1, 2)))
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", b"\x08\x08"])
+def test_what_is_no_model_is_refused(content):
+    with pytest.raises(ValueError, match="not a model that can run"):
+        OnnxModel(content)
+
+
+def test_a_model_of_others_is_refused():
+    value = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1])
+    out = helper.make_tensor_value_info("score", TensorProto.FLOAT, [1])
+    node = helper.make_node("Relu", ["image"], ["score"])
+    graph = helper.make_graph([node], "other", [value], [out])
+    other: onnx.ModelProto = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
+    with pytest.raises(ValueError, match="none that rd4ad export wrote"):
+        OnnxModel(other.SerializeToString())
