@@ -150,7 +150,7 @@ def test_the_trunk_starts_as_the_teacher_and_trains_without_changing_it(checkpoi
     method = CutPaste("compact", teacher=load_teacher("compact")[0]).train()
     images = random(2, 3, 64, 64)
     assert torch.equal(method.trunk(images)[2], method.teacher(images)[2])
-    trained = Detector.load(checkpoint).method
+    trained = Detector.load(checkpoint).engine.module
     teacher = load_teacher("compact")[0].state_dict()
     assert all(torch.equal(v, teacher[k]) for k, v in trained.teacher.state_dict().items())
     changed = {k for k, v in trained.trunk.state_dict().items() if not torch.equal(v, teacher[k])}
@@ -194,8 +194,8 @@ def test_a_killed_training_resumes_to_the_weights_of_one_that_was_not(
     with pytest.raises(KilledError):
         train(tiny_data, "part", CONFIG, out=out, on_progress=kill)
     assert state_path(out).exists()
-    resumed = train(tiny_data, "part", CONFIG, out=out).method.fitted_parts().state_dict()
-    straight = Detector.load(checkpoint).method.state_dict()
+    resumed = train(tiny_data, "part", CONFIG, out=out).engine.module.fitted_parts().state_dict()
+    straight = Detector.load(checkpoint).engine.module.state_dict()
     assert all(torch.equal(value, straight[key]) for key, value in resumed.items())
 
 

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from rd4ad.config import TrainingConfig
-from rd4ad.detector import Detector, normalise
+from rd4ad.detector import Detector
+from rd4ad.eager import normalise
 from rd4ad.evaluation import evaluate
 from rd4ad.fitting import state_path
 from rd4ad.methods import metaformer
@@ -167,8 +168,8 @@ def test_a_killed_training_resumes_to_the_weights_of_one_that_was_not(
     with pytest.raises(KilledError):
         train(tiny_data, "part", CONFIG, out=out, on_progress=kill)
     assert state_path(out, stage).exists()
-    resumed = train(tiny_data, "part", CONFIG, out=out).method.fitted_parts().state_dict()
-    straight = Detector.load(checkpoint).method.state_dict()
+    resumed = train(tiny_data, "part", CONFIG, out=out).engine.module.fitted_parts().state_dict()
+    straight = Detector.load(checkpoint).engine.module.state_dict()
     assert all(torch.equal(value, straight[key]) for key, value in resumed.items())
 
 

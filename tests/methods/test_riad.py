@@ -159,8 +159,8 @@ def test_a_killed_training_resumes_to_the_weights_of_one_that_was_not(
     with pytest.raises(KilledError):
         train(tiny_data, "part", CONFIG, out=out, on_progress=kill)
     assert state_path(out).exists()
-    resumed = train(tiny_data, "part", CONFIG, out=out).method.state_dict()
-    straight = Detector.load(checkpoint).method.state_dict()
+    resumed = train(tiny_data, "part", CONFIG, out=out).engine.module.state_dict()
+    straight = Detector.load(checkpoint).engine.module.state_dict()
     assert all(
         torch.equal(value, straight[key])
         for key, value in resumed.items()

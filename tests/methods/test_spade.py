@@ -6,10 +6,11 @@ import torch
 from safetensors.torch import load_file
 
 from rd4ad import Detector, evaluate
+from rd4ad.checkpoint import read_checkpoint
 from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import DatasetError
 from rd4ad.data.images import read_image
-from rd4ad.detector import normalise, read_checkpoint
+from rd4ad.eager import normalise
 from rd4ad.methods import spade
 from rd4ad.methods.spade import Spade, nearest_distances
 from rd4ad.scoring import IMAGE
@@ -42,7 +43,7 @@ def test_the_search_finds_the_smallest_distance_of_all_in_the_chosen_images(monk
 
 def test_maps_and_score_are_those_of_the_definition(monkeypatch, tiny_data, tmp_path):
     monkeypatch.setattr(spade, "N_NEIGHBOURS", 3)
-    method = train(tiny_data, "part", CONFIG, out=tmp_path / "part.safetensors").method
+    method = train(tiny_data, "part", CONFIG, out=tmp_path / "part.safetensors").engine.module
     assert method.settings["n_neighbours"] == 3
     normal = normalise(images_of(tiny_data, "train/good"))
     defects = normalise(images_of(tiny_data, "test/spot"))
@@ -76,7 +77,7 @@ def test_with_few_images_all_are_neighbours_and_the_checkpoint_says_so(checkpoin
 
 def test_the_gallery_is_kept_in_16_bits_in_the_file_and_in_memory(checkpoint):
     tensors = load_file(checkpoint)
-    gallery = Detector.load(checkpoint).method.gallery
+    gallery = Detector.load(checkpoint).engine.module.gallery
     for layer, side, channels in ((1, 16, 20), (2, 8, 40), (3, 4, 80)):
         assert tensors[f"gallery.layer{layer}"].dtype == torch.half
         assert gallery.get_buffer(f"layer{layer}").dtype == torch.half

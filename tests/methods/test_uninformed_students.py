@@ -9,7 +9,7 @@ from rd4ad import Detector, evaluate
 from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import DatasetError
 from rd4ad.data.images import read_image
-from rd4ad.detector import normalise
+from rd4ad.eager import normalise
 from rd4ad.fitting import state_path
 from rd4ad.methods.uninformed_students import (
     FIELDS,
@@ -148,7 +148,7 @@ def test_a_loaded_detector_gives_the_same_maps_and_a_defect_scores_higher(tiny_d
 
 def test_errors_and_variances_of_the_normal_images_have_deviation_one(checkpoint, tiny_data):
     images = normalise(images_of(tiny_data, "train/good"))
-    for ensemble in Detector.load(checkpoint).method.ensembles.values():
+    for ensemble in Detector.load(checkpoint).engine.module.ensembles.values():
         with torch.no_grad():
             measured = torch.stack(ensemble.error_and_variance(images)).flatten(1)
         deviations = measured.std(1, correction=0) / ensemble.scales
