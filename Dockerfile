@@ -1,11 +1,9 @@
 # A Docker Space on Hugging Face, or any host: the explorer and the live demo on port 7860.
 FROM python:3.12-slim
-# Where to find smaller, CPU-only builds of torch, if the default ones are not wanted.
-ARG TORCH_INDEX=""
 RUN useradd --create-home --uid 1000 user
 WORKDIR /home/user/app
-COPY requirements.txt .
-RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url $TORCH_INDEX} -r requirements.txt
+COPY requirements-serve.txt .
+RUN pip install --no-cache-dir -r requirements-serve.txt
 COPY . .
 USER 1000
 ENV HOME=/home/user MPLCONFIGDIR=/tmp GRADIO_TEMP_DIR=/tmp/gradio HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1

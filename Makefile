@@ -30,16 +30,16 @@ bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/report.py
 
-.venv/demo: requirements.txt pyproject.toml
+.venv/demo: requirements-serve.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@echo "Installing into .venv: some minutes, once."
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q -r requirements.txt
+	$(BIN)/python -m pip install -q -r requirements-serve.txt
 	$(BIN)/python -m pip install -q --no-deps -e .
 	@touch $@
 
-.venv/dev: .venv/demo requirements-dev.txt
+.venv/dev: .venv/demo requirements.txt requirements-dev.txt
 	$(BIN)/python -m pip install -q -r requirements-dev.txt
 	@touch $@
 

@@ -44,7 +44,7 @@ def image(tmp_path_factory):
     home.chmod(0o777)
     subprocess.run([python_for_others(), "-m", "venv", root / "venv"], check=True)
     environment = {
-        "PATH": f"{root / 'venv/bin'}:{os.environ['PATH']}", "HOME": str(home), "TORCH_INDEX": "",
+        "PATH": f"{root / 'venv/bin'}:{os.environ['PATH']}", "HOME": str(home),
     }  # fmt: skip
     outside = {k: v for k, v in os.environ.items() if k.startswith("PIP_")}
     for name, rest in steps():

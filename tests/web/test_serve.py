@@ -35,9 +35,10 @@ def test_the_operators_detectors_stand_beside_the_bundled_ones(monkeypatch, tmp_
     assert serve.detector_folders()[-1] == tmp_path
 
 
-def test_the_server_answers_before_gradio_is_imported_and_the_demo_when_it_is_asked_for():
+def test_the_server_answers_before_gradio_is_imported_and_all_of_it_without_torch():
+    picture = next((serve.HOME / "rd4ad/web/examples").glob("transistor*"))
     code = (
-        "import sys\n"
+        "import sys; sys.modules['torch'] = sys.modules['torchvision'] = None\n"
         "from fastapi.testclient import TestClient\n"
         "from rd4ad.web import serve\n"
         "with TestClient(serve.create_app()) as client:\n"
@@ -46,6 +47,9 @@ def test_the_server_answers_before_gradio_is_imported_and_the_demo_when_it_is_as
         "    assert 'gradio' in client.get('/live').text\n"
         "    assert 'RD4AD live' in client.get('/live/config').json()['title']\n"
         "    assert client.get('/live/nothing-here').status_code == 404\n"
+        f"    files = {{'image': open({str(picture)!r}, 'rb')}}\n"
+        "    said = client.post('/api/v1/predict?detector=transistor', files=files)\n"
+        "    assert said.json()['score'] > 0, said.text\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
