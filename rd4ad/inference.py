@@ -13,7 +13,7 @@ from PIL import Image
 
 from rd4ad.checkpoint import replace_file
 from rd4ad.data.folders import IMAGE_SUFFIXES, DatasetError, listed
-from rd4ad.data.images import read_image
+from rd4ad.data.images import ahead, in_threads, read_image, resize_image
 from rd4ad.detector import Detector
 from rd4ad.prediction import Prediction
 from rd4ad.scoring import Maps
@@ -54,39 +54,56 @@ def predict_files(
     Raises:
         DatasetError: no image there, two of one name, or an unreadable one, and `skip_bad` is off
             or nothing else is left.
-        ValueError: the detector gives NaN; the message names the image.
+        ValueError: the detector gives NaN.
         OSError: `out` cannot be written.
     """
     report = on_progress or (lambda stage, done, total: None)
     named = find_images(sources)
     out.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    kept: dict[str, Path] = {}
-    for done, (name, path) in enumerate(named.items(), start=1):
+    rows: dict[str, dict[str, Any]] = {}
+    waiting: dict[str, NDArray[np.uint8]] = {}
+
+    def judge() -> None:
+        found = detector.distances(np.stack(list(waiting.values())), detector.scoring.layers)
+        for name, prediction in zip(waiting, detector.judge(found), strict=True):
+            _write_map(out / f"{name}.tiff", prediction)
+            rows[name] = _row(name, named[name], prediction, "")
+        report("predicting", len(rows), len(named))
+        waiting.clear()
+
+    def read(path: Path) -> NDArray[np.uint8]:
+        return resize_image(read_image(path), detector.size_px)
+
+    batch_size = detector.engine.batch_size
+    for (name, path), reading in zip(
+        named.items(), ahead(read, named.values(), 2 * batch_size), strict=True
+    ):
         try:
-            prediction = detector.predict(path)[0]
+            waiting[name] = reading.result()
         except DatasetError as error:
             if not skip_bad:
                 raise
-            rows.append(_row(name, path, None, str(error)))
-            continue
-        kept[name] = path
-        _write_map(out / f"{name}.tiff", prediction)
-        rows.append(_row(name, path, prediction, ""))
-        report("predicting", done, len(named))
+            rows[name] = _row(name, path, None, str(error))
+        if len(waiting) == batch_size:
+            judge()
+    if waiting:
+        judge()
+    kept = {name: path for name, path in named.items() if not rows[name]["problem"]}
+    table = [rows[name] for name in named]
     if not kept:
-        problems = [row["problem"] for row in rows]
-        raise DatasetError(f"none of {len(rows)} images can be read: {listed(problems)}")
-    replace_file(out / "scores.csv", partial(_write_table, rows))
+        problems = [row["problem"] for row in table]
+        raise DatasetError(f"none of {len(table)} images can be read: {listed(problems)}")
+    replace_file(out / "scores.csv", partial(_write_table, table))
     # Without a calibration the scale spans the images at hand, so overlays come after all maps.
     low, high = _scale(detector, [out / f"{name}.tiff" for name in kept])
-    for done, (name, path) in enumerate(kept.items(), start=1):
+
+    def write_overlay(name: str) -> None:
         anomaly_map = tifffile.imread(out / f"{name}.tiff")
-        picture = draw(detector, read_image(path), anomaly_map, low, high, opacity)
-        target = out / f"{name}_overlay.png"
-        replace_file(target, partial(picture.save, format="PNG"))
-        report("drawing", done, len(kept))
-    return rows
+        picture = draw(detector, read_image(kept[name]), anomaly_map, low, high, opacity)
+        replace_file(out / f"{name}_overlay.png", partial(picture.save, format="PNG"))
+
+    in_threads(write_overlay, list(kept), progress=lambda done, n: report("drawing", done, n))
+    return table
 
 
 def find_images(sources: Sequence[Path]) -> dict[str, Path]:

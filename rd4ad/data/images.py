@@ -1,8 +1,9 @@
 """Pictures and masks of many kinds -> uint8 RGB and boolean arrays of one size."""
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -245,6 +246,32 @@ def in_threads(
     finally:
         pool.shutdown(cancel_futures=True)
     return results
+
+
+def ahead(
+    work: Callable[[_Item], _Result], items: Iterable[_Item], n_ahead: int
+) -> Iterator[Future[_Result]]:
+    """Yield the future of `work(item)` for every item, in order, while threads work on the next.
+
+    >>> [future.result() for future in ahead(abs, [-2, 1, -3], n_ahead=2)]
+    [2, 1, 3]
+
+    Args:
+        work: what to do with an item.
+        items: any number of them.
+        n_ahead: how many are begun before they are asked for; bounds the memory.
+    """
+    pool = ThreadPoolExecutor(min(n_ahead, 8, os.cpu_count() or 1))
+    begun: deque[Future[_Result]] = deque()
+    try:
+        for item in items:
+            begun.append(pool.submit(work, item))
+            if len(begun) > n_ahead:
+                yield begun.popleft()
+        while begun:
+            yield begun.popleft()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _rgb(source: Picture) -> Image.Image:
