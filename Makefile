@@ -21,6 +21,7 @@ check: .venv/dev  ## format, lint, types and tests: what CI runs
 bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/significance.py
+	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/rd4ad bench
 	$(BIN)/rd4ad bench --methods reverse_distillation padim spade --backbone wide_resnet50_2 \

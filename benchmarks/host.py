@@ -4,7 +4,7 @@ import json
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 from rd4ad.ledger import write_record
@@ -12,11 +12,20 @@ from rd4ad.ledger import write_record
 BENCH = Path(__file__).resolve().parents[1] / "results/bench"
 
 
-def interleaved(cases: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of every case, one round after another, so that drift hits all alike."""
+def interleaved(
+    cases: dict[str, Callable[[], Any]], rounds: int, rest_seconds: float = 0.0
+) -> dict[str, list[float]]:
+    """Return the seconds of every case, one round after another, so that drift hits all alike.
+
+    Args:
+        cases: by name.
+        rounds: how often each is run.
+        rest_seconds: before every run, until threads of the one before no longer spin.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(rounds):
         for name, run in cases.items():
+            sleep(rest_seconds)
             start = perf_counter()
             run()
             seconds[name].append(perf_counter() - start)

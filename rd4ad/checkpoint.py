@@ -83,7 +83,7 @@ def read_tensors(path: Path) -> tuple[dict[str, str], Tensors]:
             f"{path} is not a whole .safetensors file ({error}): it may be truncated, or a pickle"
         ) from error
     return metadata, {
-        key: value.astype(np.float32) if value.dtype.kind == "f" else value
+        key: value.astype(np.float32, copy=False) if value.dtype.kind == "f" else value
         for key, value in tensors.items()
     }
 

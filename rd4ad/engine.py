@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from rd4ad.checkpoint import Tensors, find_teacher, read_checkpoint, read_tensors
 from rd4ad.graph import NoGraphError, build_graph, checked_scoring
-from rd4ad.model import BATCH, OnnxModel
+from rd4ad.model import BATCH, OnnxModel, apart, read_model
 from rd4ad.scoring import Maps, Scoring
 
 Header = dict[str, Any]
@@ -83,7 +84,7 @@ class OnnxEngine:
         self._is_exported = path.suffix == ".onnx"
         with self._named():
             if self._is_exported:
-                model = OnnxModel(path.read_bytes(), n_threads)
+                model = OnnxModel(*apart(read_model(path)), n_threads)
                 self.header: Header = model.description
                 self.layers = Scoring(**self.header["scoring"]).layers
                 self._models[self.layers] = model
@@ -119,11 +120,13 @@ class OnnxEngine:
         if self._is_exported:
             return self._models[self.layers]
         if layers not in self._models:
-            header, tensors = read_checkpoint(self._path)
-            teacher = teacher_tensors(header, self._weights)
-            graph = build_graph(header, tensors, teacher, Scoring(layers=layers))
-            self._models[layers] = OnnxModel(graph.SerializeToString(), self._n_threads)
+            self._models[layers] = OnnxModel(*apart(self._graph(layers)), self._n_threads)
         return self._models[layers]
+
+    def _graph(self, layers: tuple[int, ...]) -> onnx.ModelProto:
+        header, tensors = read_checkpoint(self._path)
+        teacher = teacher_tensors(header, self._weights)
+        return build_graph(header, tensors, teacher, Scoring(layers=layers))
 
     @contextmanager
     def _named(self) -> Iterator[None]:

@@ -31,8 +31,14 @@ class Net:
 
     def __init__(self, tensors: Weights) -> None:
         self.tensors = tensors
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
+        # One message from the start: its parts cannot be moved into another one, only copied.
+        self._model = helper.make_model(
+            helper.make_graph([], "reverse_distillation", [], []),
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=_IR_VERSION,
+            producer_name="rd4ad",
+        )
+        self._graph = self._model.graph
 
     def has(self, name: str) -> bool:
         """Return whether there is such a tensor."""
@@ -56,14 +62,14 @@ class Net:
 
     def constant(self, value: Any, dtype: type = np.float32) -> str:
         """Add a constant."""
-        name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
+        name = f"constant_{len(self._graph.initializer)}"
+        self._graph.initializer.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
 
     def node(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """Add a node of one output and return its name."""
-        output = output or f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        output = output or f"{kind.lower()}_{len(self._graph.node)}"
+        self._graph.node.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
 
     def folded(
@@ -111,21 +117,12 @@ class Net:
             outputs: float32, and their shapes for an image.
             about: metadata, kept as JSON under the key `rd4ad`.
         """
-        graph = helper.make_graph(
-            self.nodes,
-            "reverse_distillation",
-            [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", *image])],
-            [
-                helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
-                for name, shape in outputs.items()
-            ],
-            self.constants,
+        self._graph.input.append(
+            helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", *image])
         )
-        model = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=_IR_VERSION,
-            producer_name="rd4ad",
+        self._graph.output.extend(
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
+            for name, shape in outputs.items()
         )
-        helper.set_model_props(model, {"rd4ad": json.dumps(about, sort_keys=True)})
-        return model
+        helper.set_model_props(self._model, {"rd4ad": json.dumps(about, sort_keys=True)})
+        return self._model

@@ -12,7 +12,7 @@ from rd4ad.checkpoint import BUNDLED, read_checkpoint
 from rd4ad.engine import teacher_tensors
 from rd4ad.export import export_onnx
 from rd4ad.graph import NoGraphError, build_graph
-from rd4ad.model import OnnxModel
+from rd4ad.model import OnnxModel, apart
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def images() -> np.ndarray:
 def exported(checkpoint) -> OnnxModel:
     header, tensors = read_checkpoint(checkpoint)
     graph = build_graph(header, tensors, teacher_tensors(header))
-    return OnnxModel(graph.SerializeToString())
+    return OnnxModel(*apart(graph))
 
 
 def rewrite(source, target, drop="", **changes):

@@ -16,7 +16,7 @@ from rd4ad.data.images import read_image, resize_image
 from rd4ad.eager import TorchEngine
 from rd4ad.export import export_onnx
 from rd4ad.methods.backbones import load_teacher
-from rd4ad.model import OnnxModel
+from rd4ad.model import OnnxModel, apart, read_model
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "docs/export_example.py"
 ALONE = (  # runs the example where neither this package nor torch can be imported
@@ -67,7 +67,7 @@ def test_another_scoring_is_exported_without_a_threshold(tiny_checkpoint, pictur
     assert exported.scoring == detector.scoring
     assert exported.calibration is None
     expected = detector.predict(picture)[0]
-    outputs = OnnxModel(out.read_bytes()).run(resize_image(read_image(picture), 64)[None])
+    outputs = OnnxModel(*apart(read_model(out))).run(resize_image(read_image(picture), 64)[None])
     assert outputs.scores[0] == pytest.approx(expected.score, rel=1e-5)
     np.testing.assert_allclose(outputs.anomaly_maps[0], expected.anomaly_map, atol=1e-5, rtol=0)
 

@@ -17,7 +17,7 @@ from rd4ad.graph import NoGraphError, build_graph
 from rd4ad.methods import backbones
 from rd4ad.methods.backbones import Backbone, Bottleneck
 from rd4ad.methods.reverse_distillation import ReverseDistillation
-from rd4ad.model import OnnxModel
+from rd4ad.model import OnnxModel, apart
 from rd4ad.scoring import Scoring, anomaly_maps, scores
 
 BUNDLED = Path(__file__).resolve().parents[1] / "results/detectors"
@@ -65,7 +65,7 @@ def graph_of(method: ReverseDistillation, **scoring) -> onnx.ModelProto:
 
 
 def run(model: onnx.ModelProto, images: np.ndarray):
-    return OnnxModel(model.SerializeToString(), n_threads=1).run(images)
+    return OnnxModel(*apart(model), n_threads=1).run(images)
 
 
 def eager(method: ReverseDistillation, images: np.ndarray) -> dict[int, np.ndarray]:
