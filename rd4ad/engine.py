@@ -89,7 +89,7 @@ class OnnxEngine:
                 self.layers = Scoring(**self.header["scoring"]).layers
                 self._models[self.layers] = model
             else:
-                self.header, _ = read_checkpoint(path)
+                self.header = read_checkpoint(path)[0]
                 self.layers = tuple(self.header["layers"])
                 self._model(checked_scoring(self.header).layers)  # what cannot run says so now
         self.method: str = self.header["method"]
