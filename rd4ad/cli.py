@@ -412,6 +412,10 @@ def _add_export(commands: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, help="model to write, .onnx")
     parser.add_argument("--weights", type=Path, help="teacher's weight file, or a folder with it")
     parser.add_argument("--format", choices=("onnx",), default="onnx", help="kind of model")
+    text = "8-bit integers, where the figures of --category below --data stay within 0.003"
+    parser.add_argument("--int8", action="store_true", help=text)
+    parser.add_argument("--data", type=Path, help="of --int8: folder of categories")
+    parser.add_argument("--category", help="of --int8: the one that the detector was trained on")
     own: dict[str, Any] = {"default": argparse.SUPPRESS}  # another scoring has no threshold
     text = "layers fused, e.g. 2+3; any other scoring than the checkpoint's carries no threshold"
     parser.add_argument("--layers", type=_layers, help=text, **own)
@@ -429,7 +433,17 @@ def _export(options: argparse.Namespace) -> int:
         Scoring(**changes)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    export_onnx(options.checkpoint, options.out, weights=options.weights, **changes)
+    where = {"weights": options.weights} | changes
+    if options.int8:
+        from rd4ad.quantisation import export_int8
+
+        if not (options.data and options.category):
+            raise UsageError("--int8 is judged by --category below --data: name both")
+        rows = export_int8(options.checkpoint, options.out, options.data, options.category, **where)
+        for row in rows:
+            print(f"{row['metric']:<12} float32 {row['float32']:.4f}  int8 {row['int8']:.4f}")
+    else:
+        export_onnx(options.checkpoint, options.out, **where)
     print(f"wrote {options.out} ({options.out.stat().st_size / 2**20:.1f} MiB)")
     return 0
 

@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from rd4ad.checkpoint import read_checkpoint, replace_file
 from rd4ad.engine import teacher_tensors
 from rd4ad.graph import build_graph, checked_scoring
@@ -29,11 +31,35 @@ def export_onnx(
             name than .onnx.
         OSError: `out` cannot be written; nothing half-written stays.
     """
-    checkpoint, out = Path(checkpoint), Path(out)
-    if out.suffix != ".onnx":
-        raise ValueError(f"an exported model's name ends in .onnx; got {out}")
-    header, tensors = read_checkpoint(checkpoint)
+    out = checked_model_name(out)
+    text = model_of(checkpoint, weights, **changes)[1].SerializeToString()
+    replace_file(out, lambda beside: beside.write_bytes(text))
+
+
+def checked_model_name(path: str | Path) -> Path:
+    """Return the path, which must end in .onnx.
+
+    >>> checked_model_name("out/bottle.onnx").name
+    'bottle.onnx'
+
+    Raises:
+        ValueError: it does not.
+    """
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise ValueError(f"an exported model's name ends in .onnx; got {path}")
+    return path
+
+
+def model_of(
+    checkpoint: str | Path, weights: str | Path | None = None, **changes: Any
+) -> tuple[dict[str, Any], onnx.ModelProto]:
+    """Return a checkpoint's header and its graph; see `export_onnx` for arguments and errors.
+
+    >>> header, model = model_of("results/detectors/tile.safetensors", layers=(3,))
+    >>> [output.name for output in model.graph.output]
+    ['anomaly_map', 'score', 'distance_3']
+    """
+    header, tensors = read_checkpoint(Path(checkpoint))
     scoring = checked_scoring(header, replace(Scoring(**header["scoring"]), **changes))
-    teacher = teacher_tensors(header, weights)
-    model = build_graph(header, tensors, teacher, scoring).SerializeToString()
-    replace_file(out, lambda beside: beside.write_bytes(model))
+    return header, build_graph(header, tensors, teacher_tensors(header, weights), scoring)

@@ -5,6 +5,7 @@ there are, their shapes how wide they are. So it is built for every backbone wit
 code, and what the scoring does not ask for (layer4, finer student stages) never enters it.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import reduce
@@ -111,6 +112,22 @@ def describe(header: Mapping[str, Any], scoring: Scoring) -> dict[str, Any]:
         "threshold": Calibration(**calibration).threshold if calibration else None,
         "category": header["config"].get("category"),
     }
+
+
+def with_calibration(text: bytes, about: Mapping[str, Any], calibration: Calibration) -> bytes:
+    """Return a model that says of itself another calibration, and the threshold that follows.
+
+    Args:
+        text: the model, as in an .onnx file.
+        about: what it says of itself.
+        calibration: the other one.
+    """
+    model = onnx.load_model_from_string(text)
+    said = {**about, "calibration": asdict(calibration), "threshold": calibration.threshold}
+    for entry in model.metadata_props:
+        if entry.key == "rd4ad":
+            entry.value = json.dumps(said, sort_keys=True)
+    return model.SerializeToString()
 
 
 def _teacher(net: Net, deepest: int) -> dict[int, str]:

@@ -69,7 +69,7 @@ class Net:
     def node(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """Add a node of one output and return its name."""
         output = output or f"{kind.lower()}_{len(self._graph.node)}"
-        self._graph.node.append(helper.make_node(kind, inputs, [output], **attributes))
+        self._graph.node.append(helper.make_node(kind, inputs, [output], output, **attributes))
         return output
 
     def folded(

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from rd4ad.catalogue import NO_BACKBONE, entry_of
 from rd4ad.comparison import with_intervals
 from rd4ad.config import TrainingConfig
-from rd4ad.data.folders import DatasetError, Sample
+from rd4ad.data.folders import DatasetError, Sample, split_holdout
 from rd4ad.data.novelty import (
     NORMALISATIONS,
     PROTOCOL,
@@ -47,7 +47,7 @@ from rd4ad.methods.method import method_class, seeded, teacher_of
 from rd4ad.metrics import image_figures
 from rd4ad.scoring import Maps, Scoring, fused_maps, layers_name, scaled_sigma, scores
 from rd4ad.store import Run, decode, encode, read_run, run_id, write_run
-from rd4ad.training import calibrate, split_holdout
+from rd4ad.training import calibrate
 
 OF_MAX = "exact, of the map's maximum"
 """Definition of `image_auroc_of_max`, which is there to compare the two scores."""

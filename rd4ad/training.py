@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rd4ad.checkpoint import replace_file
 from rd4ad.config import TrainingConfig
-from rd4ad.data.folders import DatasetError, open_category
+from rd4ad.data.folders import open_category, split_holdout
 from rd4ad.data.images import read_images
 from rd4ad.detector import Detector, checked_checkpoint_name
 from rd4ad.eager import TorchEngine
@@ -117,22 +117,6 @@ def train(
     detector.save(out, half=half)
     remove_states(out)
     return detector
-
-
-def split_holdout(n: int, share: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return sorted indices (kept, held out) of `n` normal images.
-
-    >>> [len(part) for part in split_holdout(50, 0.1, seed=0)]
-    [45, 5]
-
-    Raises:
-        DatasetError: fewer than two images would be left to train on.
-    """
-    n_held = round(n * share)
-    if n - n_held < 2:
-        raise DatasetError(f"training needs at least 2 normal images, found {n}: add more")
-    order = np.random.default_rng(seed).permutation(n)
-    return np.sort(order[n_held:]), np.sort(order[:n_held])
 
 
 def calibrate(detector: Detector, images: NDArray[np.uint8], quantile: float) -> Calibration:

@@ -33,6 +33,7 @@ FLOW = (
     ("rd4ad.index",),
     ("rd4ad.comparison",),
     ("rd4ad.evaluation",),
+    ("rd4ad.quantisation",),
     ("rd4ad.novelty",),
     ("rd4ad.timing", "rd4ad.ledger"),
     ("rd4ad.benchmark",),

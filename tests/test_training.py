@@ -14,11 +14,11 @@ import torch
 
 from rd4ad.catalogue import BACKBONE_NAMES
 from rd4ad.config import LOSS_NAMES, TrainingConfig
-from rd4ad.data.folders import DatasetError
+from rd4ad.data.folders import DatasetError, split_holdout
 from rd4ad.fitting import Reporter, batches, state_path, teacher_features
 from rd4ad.methods.backbones import BACKBONES, Teacher
 from rd4ad.methods.reverse_distillation import LOSSES, ReverseDistillation
-from rd4ad.training import split_holdout, train
+from rd4ad.training import train
 
 CONFIG = TrainingConfig(backbone="compact", size_px=64, epochs=3, batch_size=4, holdout=0.0)
 

@@ -16,6 +16,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 IMAGE_SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
@@ -312,3 +315,19 @@ def _not_found(data: Path, category: str, names: list[str]) -> str:
     near = get_close_matches(category, names, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"no category {category!r} in {data}; found: {', '.join(names)}{hint}"
+
+
+def split_holdout(n: int, share: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return sorted indices (kept, held out) of `n` normal images.
+
+    >>> [len(part) for part in split_holdout(50, 0.1, seed=0)]
+    [45, 5]
+
+    Raises:
+        DatasetError: fewer than two images would be left to train on.
+    """
+    n_held = round(n * share)
+    if n - n_held < 2:
+        raise DatasetError(f"training needs at least 2 normal images, found {n}: add more")
+    order = np.random.default_rng(seed).permutation(n)
+    return np.sort(order[n_held:]), np.sort(order[:n_held])

@@ -1,0 +1,162 @@
+"""A detector in 8-bit integers, offered only where it judges as the one in float32 does.
+
+Convolutions alone are quantised: their weights by output channel, what goes in and comes out by the
+range that normal training images show. Cosine, fusion and smoothing stay float32: in 8 bits the
+distances, small differences of two alike directions, would be steps.
+"""
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import (  # type: ignore[import-untyped]
+    CalibrationDataReader,
+    QuantType,
+    quantize_static,
+)
+
+from rd4ad.checkpoint import replace_file
+from rd4ad.data.folders import open_category, split_holdout
+from rd4ad.data.images import read_images
+from rd4ad.evaluation import EvaluationSet, read_test
+from rd4ad.export import checked_model_name, model_of
+from rd4ad.figures import figures
+from rd4ad.graph import with_calibration
+from rd4ad.model import OnnxModel, apart
+from rd4ad.prediction import Calibration
+
+GATE = 0.003
+"""No figure of `JUDGED_BY` may move by more; `rd4ad export --int8` refuses otherwise."""
+JUDGED_BY = ("image_auroc", "pixel_auroc", "aupro")
+N_CALIBRATION = 64  # normal images that show the ranges; they lie evenly among all
+
+
+class RefusedError(ValueError):
+    """The integers judge otherwise than the floats; the message has the figures."""
+
+
+def export_int8(
+    checkpoint: Path, out: Path, data: Path, category: str,
+    *, weights: str | Path | None = None, **changes: Any,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Write a checkpoint as one ONNX model in 8-bit integers; return its figures beside float32's.
+
+    The ranges come from the category's normal training images, the figures from its test images,
+    and the threshold, where the checkpoint carries one, from what the integers score on the normal
+    images that were held out of training.
+
+    Args:
+        checkpoint: what training wrote.
+        out: file to write, .onnx.
+        data: folder of categories in MVTec layout.
+        category: the one that the detector was trained on.
+        weights: file or folder of the teacher's weights, as for `Detector.load`.
+        changes: fields of `Scoring` that shall differ; the model then carries no threshold.
+
+    Raises:
+        RefusedError: a figure moves by more than `GATE`; nothing is written.
+        ValueError, FileNotFoundError, OSError: as `rd4ad.export.export_onnx`.
+        DatasetError: the category lacks training or test images, or has no masks.
+    """
+    checked_model_name(out)
+    header, model = model_of(checkpoint, weights, **changes)
+    opened = open_category(data, category)
+    size_px = header["size_px"]
+    normal = read_images([sample.path for sample in opened.train], size_px).images
+    test, images = read_test(opened, size_px)
+    whole = quantised(model, normal[:: max(len(normal) // N_CALIBRATION, 1)])
+    text = whole.SerializeToString()
+    integers = OnnxModel(*apart(whole))
+    rows = compared(OnnxModel(*apart(model)), integers, test, images)
+    if any(not abs(row["difference"]) <= GATE for row in rows):
+        told = ", ".join(
+            f"{row['metric']} {row['float32']:.4f} to {row['int8']:.4f}" for row in rows
+        )
+        raise RefusedError(
+            f"in 8 bits {category} is judged otherwise, by more than {GATE}: {told}; nothing is "
+            "written. Export it in float32"
+        )
+    about, config = integers.description, header["config"]
+    if about["calibration"]:
+        if len(normal) != config["n_images"] + config["n_held_out"]:
+            raise ValueError(
+                f"{checkpoint} was trained on other images than the {len(normal)} of {opened.path}"
+            )
+        _, held = split_holdout(len(normal), config["holdout"], config["seed"])
+        scores = sorted(map(float, integers.run(normal[held]).scores))
+        kept = Calibration(scores=tuple(scores), quantile=about["calibration"]["quantile"])
+        text = with_calibration(text, about, kept)
+    replace_file(out, lambda beside: beside.write_bytes(text))
+    return rows
+
+
+def quantised(model: onnx.ModelProto, images: NDArray[np.uint8]) -> onnx.ModelProto:
+    """Return a graph whose convolutions compute in 8-bit integers.
+
+    Args:
+        model: of `rd4ad.graph.build_graph`; left as it is.
+        images: (N, S, S, 3) normal ones, whose values show the ranges.
+    """
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        source, target = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
+        onnx.save(model, source)  # given the model itself, it would move the weights out of it
+        quantize_static(
+            source,
+            target,
+            _Images(images),
+            op_types_to_quantize=["Conv"],
+            per_channel=True,
+            activation_type=QuantType.QUInt8,  # what a ReLU leaves has no sign
+            weight_type=QuantType.QInt8,
+        )
+        return onnx.load(target)
+
+
+def compared(
+    floats: OnnxModel, integers: OnnxModel, test: EvaluationSet, images: NDArray[np.uint8]
+) -> list[dict[str, Any]]:
+    """Return the figures of `JUDGED_BY` of both on test images, and how far they move."""
+    found = []
+    for model in (floats, integers):
+        said = model.run(images)
+        every = figures(said.anomaly_maps, said.scores.astype(float), test.labels, test.masks)
+        found.append({row["metric"]: row["value"] for row in every})
+    return [
+        {
+            "metric": metric,
+            "float32": found[0][metric],
+            "int8": found[1][metric],
+            "difference": found[1][metric] - found[0][metric],
+        }
+        for metric in JUDGED_BY
+    ]
+
+
+class _Images(CalibrationDataReader):  # type: ignore[misc]  # untyped
+    """Gives the images one by one to the runtime's calibration."""
+
+    def __init__(self, images: NDArray[np.uint8]) -> None:
+        self._left = iter(images)
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        """Return the next image as the graph's input, None after the last."""
+        image = next(self._left, None)
+        return None if image is None else {"image": image[None]}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out the advice to fold norms and infer shapes first: the graph comes folded."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)

@@ -1,0 +1,103 @@
+import json
+
+import numpy as np
+import pytest
+
+from rd4ad import Detector, quantisation
+from rd4ad.cli import main
+from rd4ad.data.folders import open_category, split_holdout
+
+
+def export(checkpoint, out, data) -> int:
+    options = ("--int8", "--data", str(data), "--category", "part")
+    return main(["export", str(checkpoint), "--out", str(out), *options])
+
+
+def test_what_judges_alike_is_written_and_knows_its_own_threshold(
+    tiny_checkpoint, tiny_data, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(quantisation, "GATE", 1.0)
+    out = tmp_path / "part.onnx"
+    assert export(tiny_checkpoint, out, tiny_data) == 0
+    told = capsys.readouterr().out
+    assert all(f"{metric} " in told for metric in quantisation.JUDGED_BY)
+    floats, integers = Detector.load(tiny_checkpoint), Detector.load(out)
+    images = [sample.path for sample in open_category(tiny_data, "part").test]
+    expected = [one.score for one in floats.predict(images)]
+    np.testing.assert_allclose([one.score for one in integers.predict(images)], expected, rtol=0.1)
+    normal = [sample.path for sample in open_category(tiny_data, "part").train]
+    _, held = split_holdout(len(normal), floats.config["holdout"], floats.config["seed"])
+    scores = sorted(one.score for one in integers.predict([normal[i] for i in held]))
+    np.testing.assert_allclose(integers.calibration.scores, scores, rtol=1e-5)
+    assert integers.calibration.quantile == floats.calibration.quantile
+
+
+def test_convolutions_alone_become_integers(tiny_checkpoint, tiny_data, tmp_path, monkeypatch):
+    import onnx
+
+    monkeypatch.setattr(quantisation, "GATE", 1.0)
+    assert export(tiny_checkpoint, tmp_path / "part.onnx", tiny_data) == 0
+    nodes = onnx.load(tmp_path / "part.onnx").graph.node
+    made = {output: node.op_type for node in nodes for output in node.output}
+    for node in nodes:
+        given = {made.get(name, "") for name in node.input}
+        if node.op_type == "Conv":
+            assert given == {"DequantizeLinear"}
+        if node.op_type in ("MatMul", "ReduceSum", "Div"):
+            assert "DequantizeLinear" not in given
+
+
+def test_what_judges_otherwise_is_refused_with_its_figures(
+    tiny_checkpoint, tiny_data, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(quantisation, "GATE", -1.0)
+    assert export(tiny_checkpoint, tmp_path / "part.onnx", tiny_data) == 1
+    said = capsys.readouterr().err
+    for metric in quantisation.JUDGED_BY:
+        assert f"{metric} 0." in said or f"{metric} 1." in said
+    assert "Export it in float32" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_undefined_figures_pass_no_gate(tiny_checkpoint, tiny_data, tmp_path, monkeypatch):
+    rows = [{"metric": "aupro", "float32": np.nan, "int8": np.nan, "difference": np.nan}]
+    monkeypatch.setattr(quantisation, "compared", lambda *_: rows)
+    assert export(tiny_checkpoint, tmp_path / "part.onnx", tiny_data) == 1
+
+
+def test_images_of_another_training_are_refused(tiny_checkpoint, tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantisation, "GATE", 1.0)
+    folder = tmp_path / "data/part"
+    folder.mkdir(parents=True)
+    for name in ("test", "ground_truth"):
+        (folder / name).symlink_to(tiny_data / "part" / name)
+    (folder / "train/good").mkdir(parents=True)
+    for path in sorted((tiny_data / "part/train/good").iterdir())[:5]:
+        (folder / "train/good" / path.name).symlink_to(path)
+    with pytest.raises(ValueError, match="trained on other images than the 5"):
+        quantisation.export_int8(tiny_checkpoint, tmp_path / "part.onnx", tmp_path / "data", "part")
+    assert not (tmp_path / "part.onnx").exists()
+
+
+def test_what_judges_it_has_to_be_named(tiny_checkpoint, tmp_path, capsys):
+    options = ["export", str(tiny_checkpoint), "--out", str(tmp_path / "a.onnx"), "--int8"]
+    assert main(options) == 2
+    assert "name both" in capsys.readouterr().err
+
+
+def test_the_models_own_word_follows_the_new_threshold(tiny_checkpoint, tiny_data, tmp_path):
+    from rd4ad.export import model_of
+    from rd4ad.graph import with_calibration
+    from rd4ad.model import OnnxModel, apart, read_model
+    from rd4ad.prediction import Calibration
+
+    _, model = model_of(tiny_checkpoint)
+    about = json.loads(model.metadata_props[0].value)
+    text = with_calibration(
+        model.SerializeToString(), about, Calibration(scores=(1.0, 3.0), quantile=0.5)
+    )
+    (tmp_path / "a.onnx").write_bytes(text)
+    said = OnnxModel(*apart(read_model(tmp_path / "a.onnx"))).description
+    assert said["threshold"] == 2.0
+    assert said["calibration"] == {"scores": [1.0, 3.0], "quantile": 0.5}
+    assert said["size_px"] == about["size_px"]
