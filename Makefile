@@ -31,6 +31,11 @@ bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/report.py
 
+bench-quick: .venv/dev  ## print the main ratios within two minutes, write nothing
+	$(BIN)/python benchmarks/metrics.py --quick
+	$(BIN)/python benchmarks/inference.py --quick
+	$(BIN)/python benchmarks/training.py --quick
+
 .venv/demo: requirements-serve.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
@@ -44,4 +49,4 @@ bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	$(BIN)/python -m pip install -q -r requirements-dev.txt
 	@touch $@
 
-.PHONY: help demo test check bench
+.PHONY: help demo test check bench bench-quick

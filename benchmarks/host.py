@@ -1,7 +1,11 @@
-"""How the benchmarks take times, one after another, and where they write their figures."""
+"""How the benchmarks take times, one after another, and where they write their figures.
+
+With `--quick` they take few rounds, print the ratios and write nothing.
+"""
 
 import json
 import statistics
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter, sleep
@@ -10,6 +14,7 @@ from typing import Any
 from rd4ad.ledger import write_record
 
 BENCH = Path(__file__).resolve().parents[1] / "results/bench"
+IS_QUICK = "--quick" in sys.argv
 
 
 def interleaved(
@@ -19,11 +24,11 @@ def interleaved(
 
     Args:
         cases: by name.
-        rounds: how often each is run.
+        rounds: how often each is run; thrice at most if quick.
         rest_seconds: before every run, until threads of the one before no longer spin.
     """
     seconds: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(rounds):
+    for _ in range(min(rounds, 3) if IS_QUICK else rounds):
         for name, run in cases.items():
             sleep(rest_seconds)
             start = perf_counter()
@@ -43,4 +48,8 @@ def summary(seconds: list[float]) -> dict[str, float]:
 
 def write(name: str, rows: list[dict[str, Any]], ratios: list[dict[str, Any]], note: str) -> None:
     """Write and print results/bench/<name>.json; see `rd4ad.ledger.write_record`."""
+    if IS_QUICK:
+        for row in ratios:
+            print(f"{row['median']:>7}  {name}: {row['ratio']}")
+        return
     print(json.dumps(write_record(BENCH / f"{name}.json", rows, ratios, note), indent=1))
