@@ -6,6 +6,7 @@ from rd4ad.catalogue import DEFAULT_METHOD, Entry, entry_of
 from rd4ad.scoring import Scoring, checked_layers
 
 LOSS_NAMES = ("flattened", "per_position")
+PRECISIONS = ("float32", "bfloat16")
 ENGINES = ("onnx", "torch")  # what runs the networks: ONNX Runtime on a CPU, or torch
 
 
@@ -28,6 +29,7 @@ class TrainingConfig:
         batch_size: images a step
         learning_rate: the optimiser's step size
         loss: of reverse distillation: flattened (released code) or per_position (the paper's text)
+        precision: of training: float32 (released code) or bfloat16 (faster on some processors)
         seed: of initial weights, order and held-out choice
         holdout: share of normal images kept out of training to calibrate the threshold, in [0, 0.5]
         quantile: share of held-out normal scores under the threshold, in [0.5, 1]
@@ -45,6 +47,7 @@ class TrainingConfig:
     batch_size: int | None = None
     learning_rate: float | None = None
     loss: str = "flattened"
+    precision: str = "float32"
     seed: int = 0
     holdout: float = 0.1
     quantile: float = 0.99
@@ -62,7 +65,9 @@ class TrainingConfig:
         object.__setattr__(self, "layers", checked_layers(tuple(self.layers or ())))
         checked_size(self.size_px)
         self.scoring()
-        for name, choices in (("backbone", entry.backbones), ("loss", LOSS_NAMES)):
+        for name, choices in (
+            ("backbone", entry.backbones), ("loss", LOSS_NAMES), ("precision", PRECISIONS),
+        ):  # fmt: skip
             if getattr(self, name) not in choices:
                 raise ValueError(
                     f"{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}"

@@ -163,6 +163,9 @@ def _without_test(category: Category) -> str:
 def determined_by(detector: Detector, dataset: str, category: str) -> dict[str, Any]:
     """Return all that determines a run's figures, from which its id is hashed."""
     notes = ("seconds", "final_loss", "n_threads")
+    config = {k: v for k, v in detector.config.items() if k not in notes}
+    if config.get("precision") == "float32":  # what runs had before there was a choice
+        del config["precision"]
     return {
         "method": detector.engine.method,
         "dataset": dataset,
@@ -170,7 +173,7 @@ def determined_by(detector: Detector, dataset: str, category: str) -> dict[str, 
         "backbone": detector.engine.backbone,
         "size_px": detector.size_px,
         "seed": detector.config.get("seed"),
-        "config": {k: v for k, v in detector.config.items() if k not in notes},
+        "config": config,
         "scoring": asdict(detector.scoring) | {"layers": layers_name(detector.scoring.layers)},
         "teacher_sha256": detector.teacher_file["sha256"],
     }

@@ -176,8 +176,14 @@ class Session:
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
         done, total = 0, 0.0
         assert self.config.batch_size is not None
+        lower = torch.autocast(
+            torch.device(self.device).type,
+            torch.bfloat16,
+            enabled=self.config.precision == "bfloat16",
+        )
         for indices in batches(n_images, self.config.batch_size, generator):
-            loss = loss_of(indices, generator)
+            with lower:
+                loss = loss_of(indices, generator)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -9,7 +9,7 @@ from PIL import Image
 
 from rd4ad import Detector, evaluate
 from rd4ad.data.folders import open_category
-from rd4ad.evaluation import read_test, score_maps
+from rd4ad.evaluation import determined_by, read_test, score_maps
 from rd4ad.figures import DEFINITIONS, figure_grid, figures
 from rd4ad.index import scan_runs
 from rd4ad.metrics import aupro, image_auroc, pixel_auroc
@@ -196,3 +196,12 @@ def test_the_rounding_of_stored_distances_moves_no_figure_of_a_real_run(run, sha
     )
     for metric in set(DEFINITIONS) - {"aupro_per_image"}:
         assert before[metric] == pytest.approx(after[metric], abs=1e-4), metric
+
+
+def test_a_run_keeps_its_id_from_before_there_was_a_choice_of_precision(tiny_checkpoint):
+    detector = Detector.load(tiny_checkpoint)
+    now = determined_by(detector, "parts", "part")
+    assert detector.config.pop("precision") == "float32"
+    assert determined_by(detector, "parts", "part") == now
+    detector.config["precision"] = "bfloat16"
+    assert determined_by(detector, "parts", "part") != now

@@ -127,6 +127,19 @@ def test_a_disk_too_full_for_the_features_is_an_error_and_leaves_nothing(tiny_da
     assert list(tmp_path.iterdir()) == []
 
 
+def test_bfloat16_follows_the_losses_of_float32_and_leaves_float32_weights(tiny_data, tmp_path):
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        config = replace(CONFIG, precision=precision)
+        detector = train(tiny_data, "part", config, out=tmp_path / f"{precision}.safetensors")
+        losses.append(detector.config["final_loss"])
+        assert {str(value.dtype) for value in detector.engine.tensors().values()} == {
+            "float32", "int64",
+        }  # fmt: skip
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.1)
+
+
 def test_features_in_a_file_equal_features_in_memory(tmp_path):
     teacher = Teacher(BACKBONES["compact"])
     images = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3)).astype(np.uint8)
@@ -238,6 +251,7 @@ def test_the_two_losses_are_what_their_names_say():
         ({"batch_size": 1}, "batch_size must lie in"),
         ({"learning_rate": 0.0}, "learning_rate must lie in"),
         ({"loss": "l2"}, "flattened, per_position"),
+        ({"precision": "int8"}, "precision must be one of float32, bfloat16"),
         ({"holdout": 0.6}, r"holdout must lie in \[0.0, 0.5\]; got 0.6"),
         ({"quantile": 0.4}, "quantile must lie in"),
         ({"seed": -1}, "seed must lie in"),
