@@ -13,7 +13,7 @@ these means as maps of 1x1, a thirtieth of the size, and every layer subset foll
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ from rd4ad.methods.method import method_class, seeded, teacher_of
 from rd4ad.metrics import image_figures
 from rd4ad.scoring import Maps, Scoring, fused_maps, layers_name, scaled_sigma, scores
 from rd4ad.store import Run, decode, encode, read_run, run_id, write_run
-from rd4ad.training import calibrate
+from rd4ad.training import calibrate, record_of
 
 OF_MAX = "exact, of the map's maximum"
 """Definition of `image_auroc_of_max`, which is there to compare the two scores."""
@@ -238,22 +238,19 @@ class _OneClass:
         self.protocol, self.name, self.images, self.device = protocol, name, images, device
         self.teacher_file = teacher_file
         self.kept, self.held = split_holdout(len(images), config.holdout, config.seed)
-        self.record: dict[str, Any] = asdict(config) | {
-            "category": name,
+        counts = len(self.kept), len(self.held)
+        self.record = record_of(config, name, *counts, teacher_file["sha256"]) | {
             "normalisation": protocol.normalisation,
-            "n_images": len(self.kept),
-            "n_held_out": len(self.held),
             "n_train": protocol.n_train,
             "n_test": protocol.n_test,
-            "teacher_sha256": teacher_file["sha256"],
             "n_threads": torch.get_num_threads(),
         }
-        cls = method_class(config.method)
-        if settings := cls.settings_for(config, len(self.kept)):
-            self.record["settings"] = settings
         with seeded(config.seed):
-            self.method = cls(
-                str(config.backbone), tuple(config.layers or ()), teacher=teacher, **settings
+            self.method = method_class(config.method)(
+                str(config.backbone),
+                tuple(config.layers or ()),
+                teacher=teacher,
+                **self.record.get("settings", {}),
             ).to(device)
         title = set_named(protocol.dataset).title
         self.determining = determined_by(self._detector(), title, name)

@@ -81,20 +81,15 @@ def train(
     )
     kept, held = split_holdout(len(read.images), config.holdout, config.seed)
     teacher, teacher_file = teacher_of(str(config.backbone), weights)
-    record: dict[str, Any] = asdict(config) | {
-        "category": category,
-        "n_images": len(kept),
-        "n_held_out": len(held),
-        "teacher_sha256": teacher_file["sha256"],
-        "n_threads": torch.get_num_threads(),
-    }
+    record = record_of(config, category, len(kept), len(held), teacher_file["sha256"])
+    record["n_threads"] = torch.get_num_threads()
     started = time.monotonic()
-    cls = method_class(config.method)
-    if settings := cls.settings_for(config, len(kept)):
-        record["settings"] = settings
     with seeded(config.seed):
-        method = cls(
-            str(config.backbone), tuple(config.layers or ()), teacher=teacher, **settings
+        method = method_class(config.method)(
+            str(config.backbone),
+            tuple(config.layers or ()),
+            teacher=teacher,
+            **record.get("settings", {}),
         ).to(device)
     with Session(config, out, record, device=device, cache_mib=cache_mib, report=report) as session:
         method.fit(read.images[kept], session)
@@ -117,6 +112,34 @@ def train(
     detector.save(out, half=half)
     remove_states(out)
     return detector
+
+
+def record_of(
+    config: TrainingConfig, category: str, n_images: int, n_held_out: int, teacher_sha256: str
+) -> dict[str, Any]:
+    """Return all that determines a training, as its checkpoint and runs record it.
+
+    >>> record_of(TrainingConfig(seed=3), "nut", 10, 0, "")["seed"]
+    3
+
+    Args:
+        config: the settings.
+        category: the folder's name.
+        n_images: normal images trained on.
+        n_held_out: normal images kept out.
+        teacher_sha256: of the teacher's weight file; empty without one.
+    """
+    settings = method_class(config.method).settings_for(config, n_images)
+    return (
+        asdict(config)
+        | {
+            "category": category,
+            "n_images": n_images,
+            "n_held_out": n_held_out,
+            "teacher_sha256": teacher_sha256,
+        }
+        | ({"settings": settings} if settings else {})
+    )
 
 
 def calibrate(detector: Detector, images: NDArray[np.uint8], quantile: float) -> Calibration:

@@ -19,6 +19,7 @@ FLOW = (
     ("rd4ad.prediction",),
     ("rd4ad.catalogue",),
     ("rd4ad.config",),
+    ("rd4ad.grid",),
     ("rd4ad.checkpoint", "rd4ad.nodes"),
     ("rd4ad.graph",),
     ("rd4ad.model",),
