@@ -8,7 +8,7 @@ import platform
 import resource
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -26,7 +26,7 @@ from rd4ad.data.folders import Category, DatasetError, Sample, open_category
 from rd4ad.data.images import read_images, read_mask, read_mask_for, read_masks
 from rd4ad.detector import Detector
 from rd4ad.figures import Figure, curve_points, figure_grid, figures
-from rd4ad.scoring import Maps, anomaly_maps, layers_name, scores
+from rd4ad.scoring import Maps, Scoring, anomaly_maps, layers_name, scores
 from rd4ad.store import Run, decode, encode, run_id, write_run
 
 OnCount = Callable[[str, int, int], None]
@@ -161,21 +161,57 @@ def _without_test(category: Category) -> str:
 
 
 def determined_by(detector: Detector, dataset: str, category: str) -> dict[str, Any]:
-    """Return all that determines a run's figures, from which its id is hashed."""
+    """Return all that determines the figures of a detector's run; see `determining`."""
+    return determining(
+        detector.engine.method,
+        detector.engine.backbone,
+        detector.size_px,
+        detector.config,
+        detector.scoring,
+        detector.teacher_file["sha256"],
+        dataset,
+        category,
+    )
+
+
+def determining(
+    method: str,
+    backbone: str,
+    size_px: int,
+    config: Mapping[str, Any],
+    scoring: Scoring,
+    teacher_sha256: str,
+    dataset: str,
+    category: str,
+) -> dict[str, Any]:
+    """Return all that determines a run's figures, from which its id is hashed.
+
+    >>> found = determining("padim", "compact", 64, {"seed": 1, "seconds": 9.5}, Scoring(), "0",
+    ...                     "parts", "nut")
+    >>> found["config"], run_id(found)
+    ({'seed': 1}, 'padim-parts-nut-compact-64-s1-359608d9')
+
+    Args:
+        method, backbone, size_px: the detector's.
+        config: the record of its training; how long it took plays no part.
+        scoring: the detector's.
+        teacher_sha256: of its teacher's weight file.
+        dataset, category: what it is measured on.
+    """
     notes = ("seconds", "final_loss", "n_threads")
-    config = {k: v for k, v in detector.config.items() if k not in notes}
-    if config.get("precision") == "float32":  # what runs had before there was a choice
-        del config["precision"]
+    kept = {key: value for key, value in config.items() if key not in notes}
+    if kept.get("precision") == "float32":  # what runs had before there was a choice
+        del kept["precision"]
     return {
-        "method": detector.engine.method,
+        "method": method,
         "dataset": dataset,
         "category": category,
-        "backbone": detector.engine.backbone,
-        "size_px": detector.size_px,
-        "seed": detector.config.get("seed"),
-        "config": config,
-        "scoring": asdict(detector.scoring) | {"layers": layers_name(detector.scoring.layers)},
-        "teacher_sha256": detector.teacher_file["sha256"],
+        "backbone": backbone,
+        "size_px": size_px,
+        "seed": config.get("seed"),
+        "config": kept,
+        "scoring": asdict(scoring) | {"layers": layers_name(scoring.layers)},
+        "teacher_sha256": teacher_sha256,
     }
 
 
