@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rd4ad.detector import Detector
 
 Command = Callable[[argparse.Namespace], int]
+MANY_CELLS = 200
 _OPTIONAL = ("torch", "torchvision")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -96,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_novelty(commands)
+    _add_sweep(commands)
     _add_export(commands)
     _add_score(commands)
     _add_bench(commands)
@@ -405,6 +407,80 @@ class _Announcer:
         )
 
 
+def _add_sweep(commands: Any) -> None:
+    text = (
+        "Train and evaluate every cell of a grid, each once; resumable, on any number of machines."
+    )
+    parser = _add(commands, "sweep", _sweep, text)
+    parser.add_argument("grid", type=Path, help="grid in YAML: category, backbone, seed, ...")
+    parser.add_argument("--data", type=Path, required=True, help="folder of categories")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
+    parser.add_argument("--weights", type=Path, help="teacher's weight file, or a folder with it")
+    parser.add_argument(
+        "--checkpoints", type=Path, help="folder that keeps every cell's checkpoint"
+    )
+    parser.add_argument("--workers", type=int, help="cells at once (default: as many as fit)")
+    parser.add_argument("--threads", type=int, default=1, help="of a cell")
+    text = "the i-th of n equal parts of the grid, for n machines with one results folder"
+    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help=text)
+    parser.add_argument("--retry-failed", action="store_true", help="also those that failed before")
+    parser.add_argument("--dry-run", action="store_true", help="only say what there is to do")
+    text = f"start more than {MANY_CELLS} cells without being asked"
+    parser.add_argument("--yes", action="store_true", help=text)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise argparse.ArgumentTypeError(f"expected I/N with 1 <= I <= N, got {text!r}")
+    return int(found[1]), int(found[2])
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from rd4ad import sweep
+    from rd4ad.grid import GridError, read_grid
+
+    try:
+        grid = read_grid(options.grid)
+    except GridError as error:
+        raise UsageError(str(error)) from error
+    if options.threads < 1 or (options.workers is not None and options.workers < 1):
+        raise UsageError("--threads and --workers must be 1 or more")
+    study = sweep.Study(
+        data=options.data,
+        results=options.results,
+        dataset=grid.dataset or options.data.resolve().name,
+        weights=options.weights,
+        n_threads=options.threads,
+        checkpoints=options.checkpoints,
+    )
+    tasks = sweep.shard(sweep.planned(grid.cells, study), *options.shard)
+    left = [task for task in tasks if not task.is_done(study)]
+    failed = [task for task in left if task.has_failed(study)]
+    todo = left if options.retry_failed else [task for task in left if task not in failed]
+    n_workers = options.workers or sweep.workers_for(study)
+    print(f"{len(tasks)} cells: {len(tasks) - len(left)} done, {len(failed)} failed before")
+    print(f"{len(todo)} to do, {sweep.estimate(todo, study).told(n_workers)}")
+    if options.dry_run:
+        for task in tasks:
+            print(f"  {task.state(study):<8} {task.run_id}")
+        return 0
+    if len(todo) > MANY_CELLS and not options.yes:
+        raise UsageError(f"more than {MANY_CELLS} cells: say --yes, or --dry-run to see them first")
+    (options.results / ".sweep").mkdir(parents=True, exist_ok=True)  # what cannot be is told now
+    ended: dict[str, list[Any]] = {"done": [], "failed": [], "elsewhere": []}
+    with _Bars() as bars:
+        bars.counted("cells", 0, len(todo))
+        for outcome in sweep.locally(todo, study, n_workers):
+            ended[outcome.state].append(outcome)
+            bars.counted("cells", sum(map(len, ended.values())), len(todo))
+    for outcome in ended["failed"]:
+        place = outcome.task.place(study)
+        print(f"failed: {outcome.task.run_id}: {outcome.reason} (see {place})", file=sys.stderr)
+    print(", ".join(f"{len(them)} {state}" for state, them in ended.items()))
+    return int(bool(ended["failed"]))
+
+
 def _add_export(commands: Any) -> None:
     text = "Write a checkpoint as one ONNX model, to be served without torch."
     parser = _add(commands, "export", _export, text)
@@ -673,7 +749,8 @@ class _Bars:
 
         if stage != self.stage:
             self.__exit__()
-            self.bar, self.stage = tqdm(total=total, desc=stage, unit="image"), stage
+            unit = "cell" if stage == "cells" else "image"
+            self.bar, self.stage = tqdm(total=total, desc=stage, unit=unit), stage
         self.bar.update(done - self.bar.n)
 
     def training(self, progress: Any) -> None:

@@ -63,6 +63,9 @@ class TrainingConfig:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, default)
         object.__setattr__(self, "layers", checked_layers(tuple(self.layers or ())))
+        for name in ("learning_rate", "holdout", "quantile", "sigma_px"):
+            if isinstance(getattr(self, name), int):  # 0 and 0.0 are one setting, and one run id
+                object.__setattr__(self, name, float(getattr(self, name)))
         checked_size(self.size_px)
         self.scoring()
         for name, choices in (

@@ -35,6 +35,7 @@ FLOW = (
     ("rd4ad.comparison",),
     ("rd4ad.evaluation",),
     ("rd4ad.quantisation",),
+    ("rd4ad.sweep",),
     ("rd4ad.novelty",),
     ("rd4ad.timing", "rd4ad.ledger"),
     ("rd4ad.benchmark",),
@@ -52,6 +53,7 @@ WITH_TORCH = (
     "timing",
     "ledger",
     "benchmark",
+    "sweep",
 )
 # These load torch only when a command or an image asks for it.
 WHEN_ASKED = ("rd4ad.cli", "rd4ad.engine", "rd4ad.detector")
