@@ -647,6 +647,10 @@ def _add_results(commands: Any) -> None:
     intervals.add_argument("runs", type=Path, nargs="+", help="run folders")
     text = "folder of categories, for the masks of runs that do not keep them"
     intervals.add_argument("--data", type=Path, default=Path("data"), help=text)
+    text = "Copy the runs of other results folders into one: the same once, none over another."
+    merging = _add(actions, "merge", _merge, text)
+    merging.add_argument("sources", type=Path, nargs="+", help="results folders to copy from")
+    merging.add_argument("--into", type=Path, required=True, help="results folder to copy into")
     for action in (index, show):
         action.add_argument("--results", type=Path, default=Path("results"), help="results folder")
     show.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -661,6 +665,21 @@ def _index(options: argparse.Namespace) -> int:
     n_runs = index.run_id.nunique()
     print(f"indexed {n_runs} runs, {len(index)} figures; {len(broken)} broken runs skipped")
     return 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from rd4ad.merging import merge
+
+    merged = merge(options.sources, options.into)
+    for run in merged.broken:
+        print(f"skipped {run.path}: {run.reason}", file=sys.stderr)
+    for source, target in merged.refused:
+        print(f"refused {source}: {target} has other figures under the same id", file=sys.stderr)
+    print(
+        f"{len(merged.added)} runs added to {options.into}, {len(merged.identical)} were there, "
+        f"{len(merged.refused)} refused; `rd4ad results index` lists them"
+    )
+    return int(bool(merged.refused or merged.broken))
 
 
 def _intervals(options: argparse.Namespace) -> int:

@@ -32,6 +32,7 @@ FLOW = (
     ("rd4ad.training", "rd4ad.pretraining"),
     ("rd4ad.store", "rd4ad.published"),
     ("rd4ad.index",),
+    ("rd4ad.merging",),
     ("rd4ad.comparison",),
     ("rd4ad.evaluation",),
     ("rd4ad.quantisation",),
