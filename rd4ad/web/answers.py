@@ -33,7 +33,7 @@ class Kept:
 
     def keep(self, judgement: Judgement) -> str:
         """Return the token under which the judgement is found again."""
-        token = secrets.token_urlsafe(18)
+        token = secrets.token_hex(16)  # as a name in an address it starts with no dash
         with self._lock:
             self._by_token[token] = judgement
             while len(self._by_token) > self.at_most:

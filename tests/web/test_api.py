@@ -1,6 +1,7 @@
 """The JSON API: answers, refusals, and fuzzing from its own description."""
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -175,6 +176,12 @@ def test_the_files_of_a_kept_judgement_can_be_fetched(client, part_results):
     assert client.get(f"/api/v1/judgements/{token}/answer.json", params=at).json()["score"] > 0
     assert client.get(f"/api/v1/judgements/{token}/passwd", params=at).status_code == 422
     assert client.get("/api/v1/judgements/guess/map.tiff", params=at).status_code == 404
+
+
+def test_every_token_is_a_name_that_the_address_takes():
+    kept = Kept(at_most=1)
+    pattern = api.Name.__metadata__[0].metadata[1].pattern
+    assert all(re.fullmatch(pattern, kept.keep(None)) for _ in range(1000))
 
 
 def test_without_any_run_the_lists_are_empty(results):
