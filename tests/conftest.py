@@ -13,8 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
+# A slow moment of the machine is no failure, and a run of the tests is like the one before.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("RD4AD_SHARED", REPOSITORY.parent / "shared"))
 # A job in a shell's background ignores Ctrl-C, and so does all that it starts; the tests send it.
