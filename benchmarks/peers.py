@@ -121,7 +121,8 @@ def main() -> None:
         f"{', '.join(PACKAGES)}, in their own environment, in turn with ours; ResNet-18, "
         f"{SIZE_PX} px, random weights, {torch.get_num_threads()} threads. anomalib's image is a "
         f"normalised tensor, ours uint8. PRO at 0.3: ours {values['ours']:.6f}, anomalib "
-        f"{values['anomalib aupro']:.6f}, adeval {values['adeval figures']:.6f} (1,000 strips, where ours is exact)."
+        f"{values['anomalib aupro']:.6f}, adeval {values['adeval figures']:.6f} "
+        "(of 1,000 strips; ours is exact)."
     )
     rows = [{"case": name} | summary(taken) for name, taken in seconds.items()]
     write("peers", rows, ratios, note)
