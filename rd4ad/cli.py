@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import rd4ad
 from rd4ad.catalogue import METHODS
-from rd4ad.config import ENGINES, TrainingConfig
+from rd4ad.config import ENGINES, Stop, TrainingConfig
 from rd4ad.data.novelty import NORMALISATIONS, NOVELTY_SETS, PROTOCOL
 from rd4ad.scoring import FUSIONS, Scoring
 
@@ -154,6 +154,10 @@ def _add_train(commands: Any) -> None:
     _add_device(parser)
     parser.add_argument("--cache-mib", type=int, default=4096, help="memory for teacher features")
     parser.add_argument("--half", action="store_true", help="store float16, half the size")
+    text = "end with the last epoch that fits into so many minutes"
+    parser.add_argument("--budget-minutes", type=float, help=text)
+    text = "end once so many epochs brought no lower loss of held-out normal images"
+    parser.add_argument("--patience", type=int, help=text)
     parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out")
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
     add_config_options(parser)
@@ -197,6 +201,7 @@ def _train(options: argparse.Namespace) -> int:
         names = [field.name for field in fields(TrainingConfig)]
         config = TrainingConfig(**{n: getattr(options, n) for n in names if hasattr(options, n)})
         checked_checkpoint_name(options.out)
+        stop = Stop(budget_minutes=options.budget_minutes, patience=options.patience)
     except ValueError as error:
         raise UsageError(str(error)) from error
     if options.out.is_dir():
@@ -212,6 +217,7 @@ def _train(options: argparse.Namespace) -> int:
             cache_mib=options.cache_mib,
             half=options.half,
             skip_bad=options.skip_bad,
+            stop=None if stop == Stop() else stop,
             on_progress=bars.training,
         )
     _print_skipped(detector.config["skipped"])
@@ -222,6 +228,8 @@ def _train(options: argparse.Namespace) -> int:
         return 0
     loss = outcome["final_loss"]
     took = "" if loss is None else f"loss {loss:.4f}, "
+    if "epochs_done" in outcome:
+        took = f"{outcome['epochs_done']} of {outcome['epochs']} epochs, {took}"
     print(f"wrote {options.out} ({took}{outcome['seconds']:.0f} s)")
     if detector.calibration:
         n = len(detector.calibration.scores)

@@ -1,5 +1,6 @@
 """What determines a training, checked once, without torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rd4ad.catalogue import DEFAULT_METHOD, Entry, entry_of
@@ -102,6 +103,47 @@ class TrainingConfig:
             "quantile": (0.5, 1.0),
         }
         return ranges | ({"learning_rate": (1e-7, 1.0)} if entry.epochs else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """When a training ends before its last epoch; with neither, it does not.
+
+    Args:
+        budget_minutes: it ends with the last epoch that fits, teacher's features included.
+        patience: it ends once so many epochs brought no lower loss of held-out normal images.
+
+    Raises:
+        ValueError: a value that would end it before it began.
+    """
+
+    budget_minutes: float | None = None
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.budget_minutes is not None and not self.budget_minutes > 0:
+            raise ValueError(f"budget_minutes must be over 0; got {self.budget_minutes}")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience must be 1 epoch or more; got {self.patience}")
+
+    def ends(self, minutes: float, epochs: int, held_losses: Sequence[float]) -> bool:
+        """Return whether a training ends after an epoch.
+
+        >>> Stop(budget_minutes=10).ends(9, epochs=9, held_losses=[])  # the tenth fits
+        False
+        >>> Stop(patience=2).ends(9, epochs=4, held_losses=[0.3, 0.1, 0.2, 0.2])
+        True
+
+        Args:
+            minutes: since it began.
+            epochs: done.
+            held_losses: of held-out normal images after every epoch.
+        """
+        if self.budget_minutes is not None and minutes * (1 + 1 / epochs) > self.budget_minutes:
+            return True
+        if self.patience is None or not held_losses:
+            return False
+        return len(held_losses) - 1 - held_losses.index(min(held_losses)) >= self.patience
 
 
 def checked_size(size_px: int) -> int:

@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
 from glob import escape
 from pathlib import Path
 from pickle import UnpicklingError
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rd4ad.checkpoint import replace_file
-from rd4ad.config import TrainingConfig
+from rd4ad.config import Stop, TrainingConfig
 from rd4ad.eager import normalise
 from rd4ad.methods.backbones import Teacher
 from rd4ad.methods.method import LossOf
@@ -88,6 +88,8 @@ class Session:
         device: a torch device.
         cache_mib: teacher features up to this size are kept in memory, larger ones in a file.
         report: called as work goes on.
+        stop: when a stage ends before its last epoch.
+        held: (N, S, S, 3) normal images kept out of training, which `stop` may look at.
     """
 
     def __init__(
@@ -99,11 +101,16 @@ class Session:
         device: str = "cpu",
         cache_mib: int = 4096,
         report: Reporter | None = None,
+        stop: Stop | None = None,
+        held: NDArray[np.uint8] | None = None,
     ) -> None:
         self.config, self.out, self.device, self.cache_mib = config, out, device, cache_mib
         self.report = report or Reporter(None)
         self.fingerprint = json.dumps(record, sort_keys=True)
+        self.stop, self.held = stop or Stop(), held
         self.final_loss: float | None = None
+        self.epochs_done = 0
+        self._began = time.monotonic()
         self._cache = out.with_name(f".{out.name}.features")
 
     def __enter__(self) -> "Session":
@@ -119,6 +126,15 @@ class Session:
             device=self.device, cache_mib=self.cache_mib, file=self._cache, report=self.report,
         )  # fmt: skip
 
+    def held_features(self, teacher: Teacher) -> list[Tensor] | None:
+        """Return the teacher's features of held-out images; None where nothing looks at them."""
+        if self.stop.patience is None or self.held is None:
+            return None
+        return teacher_features(
+            teacher, self.held,
+            device=self.device, cache_mib=self.cache_mib, file=self._cache, report=Reporter(None),
+        )  # fmt: skip
+
     def optimise(
         self,
         parts: torch.nn.Module,
@@ -128,6 +144,7 @@ class Session:
         *,
         epochs: int | None = None,
         stage: str = "training",
+        held_loss: Callable[[], float] | None = None,
     ) -> None:
         """Run a stage's epochs, going on from its state if it was stopped before.
 
@@ -138,6 +155,7 @@ class Session:
             loss_of: from a batch's indices and a generator, seeded by (seed, epoch), to its loss.
             epochs: the configuration's by default.
             stage: its name, unique within a fit.
+            held_loss: of held-out normal images, in evaluation mode; asked for after every epoch.
 
         Raises:
             ValueError: the state file is damaged or belongs to another configuration, or the loss
@@ -145,23 +163,35 @@ class Session:
         """
         epochs = self.config.epochs if epochs is None else epochs
         assert epochs is not None
-        parts.train()
         state = state_path(self.out, stage)
-        first_epoch, loss = self._resume(state, parts, optimizer)
-        saved = time.monotonic()
-        self.report.start(stage, first_epoch * n_images)
-        for epoch in range(first_epoch, epochs):
+        so_far = self._resume(state, parts, optimizer)
+        loss, held_losses = so_far.loss, list(so_far.held_losses)
+        began, saved = self._began - 60 * so_far.minutes, time.monotonic()
+        self.report.start(stage, so_far.epoch * n_images)
+        has_ended = so_far.epoch and self.stop.ends(so_far.minutes, so_far.epoch, held_losses)
+        for epoch in range(epochs if has_ended else so_far.epoch, epochs):
+            parts.train()
             loss = self._run_epoch(optimizer, n_images, loss_of, epoch, epochs, stage, loss)
             if not math.isfinite(loss):
                 raise ValueError(
                     f"the training diverged: the loss of epoch {epoch + 1} is {loss}; try a lower "
                     "--learning-rate"
                 )
-            is_last = epoch + 1 == epochs
-            if is_last or time.monotonic() - saved > SAVE_EVERY_SECONDS:
-                self._save_state(state, parts, optimizer, epoch + 1, loss)
-                saved = time.monotonic()
+            if held_loss:
+                parts.eval()
+                held_losses.append(held_loss())
+            now = time.monotonic()
+            minutes = (now - began) / 60
+            is_last = epoch + 1 == epochs or self.stop.ends(minutes, epoch + 1, held_losses)
+            if is_last or now - saved > SAVE_EVERY_SECONDS:
+                done = Progressed(epoch + 1, loss, minutes, held_losses)
+                self._save_state(state, parts, optimizer, done)
+                saved = now
+            self.epochs_done = epoch + 1
+            if is_last:
+                break
         self.final_loss = loss
+        self.epochs_done = self.epochs_done or so_far.epoch
 
     def _run_epoch(
         self,
@@ -197,13 +227,10 @@ class Session:
         path: Path,
         parts: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
-        epoch: int,
-        loss: float,
+        done: "Progressed",
     ) -> None:
-        state = {
+        state = asdict(done) | {
             "fingerprint": self.fingerprint,
-            "epoch": epoch,
-            "loss": loss,
             "parts": parts.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
@@ -211,9 +238,9 @@ class Session:
 
     def _resume(
         self, path: Path, parts: torch.nn.Module, optimizer: torch.optim.Optimizer
-    ) -> tuple[int, float]:
+    ) -> "Progressed":
         if not path.exists():
-            return 0, float("nan")
+            return Progressed()
         state = _read_state(path)
         if state["fingerprint"] != self.fingerprint:
             raise ValueError(
@@ -222,13 +249,31 @@ class Session:
             )
         parts.load_state_dict(state["parts"])
         optimizer.load_state_dict(state["optimizer"])
-        return int(state["epoch"]), float(state["loss"])
+        return Progressed(**{field.name: state[field.name] for field in fields(Progressed)})
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """How far a stage is.
+
+    Args:
+        epoch: epochs done.
+        loss: mean loss of the last, nan before.
+        minutes: that they took, whatever lay between them.
+        held_losses: of held-out normal images after each, where something looks at them.
+    """
+
+    epoch: int = 0
+    loss: float = float("nan")
+    minutes: float = 0.0
+    held_losses: list[float] = field(default_factory=list)
 
 
 def _read_state(path: Path) -> dict[str, Any]:
+    expected = ["fingerprint", "parts", "optimizer", *(field.name for field in fields(Progressed))]
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True)
-        return {key: state[key] for key in ("fingerprint", "epoch", "loss", "parts", "optimizer")}
+        return {key: state[key] for key in expected}
     except (UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is no readable state of a training: it was damaged; remove it to start anew"

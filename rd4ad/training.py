@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rd4ad.catalogue import DEFAULT_METHOD
 from rd4ad.checkpoint import replace_file
-from rd4ad.config import TrainingConfig
+from rd4ad.config import Stop, TrainingConfig
 from rd4ad.data.folders import open_category, split_holdout
 from rd4ad.data.images import read_images
 from rd4ad.detector import Detector, checked_checkpoint_name
@@ -31,6 +32,7 @@ def train(
     cache_mib: int = 4096,
     half: bool = False,
     skip_bad: bool = False,
+    stop: Stop | None = None,
     on_progress: OnProgress | None = None,
 ) -> Detector:
     """Train on `category`/train/good below `data`, write the checkpoint `out`, return the detector.
@@ -57,6 +59,7 @@ def train(
         cache_mib: teacher features up to this size are kept in memory, larger ones in a file.
         half: store the checkpoint in float16; the threshold is that of the rounded networks.
         skip_bad: leave out unreadable images instead of stopping; they are reported by name.
+        stop: when training ends before its last epoch; of reverse distillation alone.
         on_progress: called after every step.
 
     Raises:
@@ -64,9 +67,13 @@ def train(
         FileNotFoundError: no teacher weights.
         OSError: the folder of `out` cannot be written, or the disk is full.
         ValueError: a bad name for `out`, a state file that is damaged or of another configuration,
-            or a training that diverged.
+            a training that diverged, or a `stop` that this method or configuration cannot have.
     """
     config = config or TrainingConfig()
+    if stop and config.method != DEFAULT_METHOD:
+        raise ValueError(f"only {DEFAULT_METHOD} can end early; {config.method} cannot")
+    if stop and stop.patience and not config.holdout:
+        raise ValueError("patience looks at held-out normal images: holdout must be over 0")
     out = checked_checkpoint_name(out)
     report = Reporter(on_progress)
     samples = open_category(Path(data), category).train
@@ -83,6 +90,8 @@ def train(
     teacher, teacher_file = teacher_of(str(config.backbone), weights)
     record = record_of(config, category, len(kept), len(held), teacher_file["sha256"])
     record["n_threads"] = torch.get_num_threads()
+    if stop:
+        record["stop"] = asdict(stop)
     started = time.monotonic()
     with seeded(config.seed):
         method = method_class(config.method)(
@@ -91,8 +100,13 @@ def train(
             teacher=teacher,
             **record.get("settings", {}),
         ).to(device)
-    with Session(config, out, record, device=device, cache_mib=cache_mib, report=report) as session:
+    with Session(
+        config, out, record, device=device, cache_mib=cache_mib, report=report,
+        stop=stop, held=read.images[held],
+    ) as session:  # fmt: skip
         method.fit(read.images[kept], session)
+    if stop:
+        record["epochs_done"] = session.epochs_done
     if half:
         method.fitted_parts().half().float()  # what is calibrated is what will be loaded
     record |= {

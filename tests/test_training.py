@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from rd4ad.catalogue import BACKBONE_NAMES
-from rd4ad.config import LOSS_NAMES, TrainingConfig
+from rd4ad.config import LOSS_NAMES, Stop, TrainingConfig
 from rd4ad.data.folders import DatasetError, split_holdout
 from rd4ad.fitting import Reporter, batches, state_path, teacher_features
 from rd4ad.methods.backbones import BACKBONES, Teacher
@@ -21,6 +21,7 @@ from rd4ad.methods.reverse_distillation import LOSSES, ReverseDistillation
 from rd4ad.training import train
 
 CONFIG = TrainingConfig(backbone="compact", size_px=64, epochs=3, batch_size=4, holdout=0.0)
+PATIENT = Stop(patience=3)
 
 
 def tensors_sha256(path):
@@ -138,6 +139,52 @@ def test_bfloat16_follows_the_losses_of_float32_and_leaves_float32_weights(tiny_
         }  # fmt: skip
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.1)
+
+
+def test_patience_ends_a_training_by_held_out_normals_and_resumes_to_the_same(tiny_data, tmp_path):
+    config = replace(CONFIG, holdout=0.2, epochs=300)
+    straight = train(tiny_data, "part", config, out=tmp_path / "a.safetensors", stop=PATIENT)
+    done = straight.config["epochs_done"]
+    assert 3 < done < 300
+    assert straight.config["stop"] == {"budget_minutes": None, "patience": 3}
+    out = tmp_path / "b.safetensors"
+
+    def kill(progress):
+        if progress.stage == "training" and progress.done > 2 * straight.config["n_images"]:
+            raise KilledError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rd4ad.fitting.SAVE_EVERY_SECONDS", 0.0)
+        with pytest.raises(KilledError):
+            train(tiny_data, "part", config, out=out, stop=PATIENT, on_progress=kill)
+    resumed = train(tiny_data, "part", config, out=out, stop=PATIENT)
+    assert resumed.config["epochs_done"] == done
+    assert tensors_sha256(out) == tensors_sha256(tmp_path / "a.safetensors")
+
+
+def test_a_budget_ends_a_training_with_the_epoch_that_fits(tiny_data, tmp_path):
+    config = replace(CONFIG, epochs=100_000)
+    stop = Stop(budget_minutes=0.05)
+    detector = train(tiny_data, "part", config, out=tmp_path / "part.safetensors", stop=stop)
+    assert 1 <= detector.config["epochs_done"] < 100_000
+
+
+@pytest.mark.parametrize(
+    ("config", "stop", "message"),
+    [
+        ({"method": "padim"}, {"patience": 3}, "padim cannot"),
+        ({"holdout": 0.0}, {"patience": 3}, "holdout must be over 0"),
+        ({}, {"patience": 0}, "patience must be 1 epoch or more"),
+        ({}, {"budget_minutes": 0}, "budget_minutes must be over 0"),
+        ({}, {"budget_minutes": math.nan}, "budget_minutes must be over 0"),
+    ],
+)
+def test_an_early_end_that_cannot_be_is_refused_before_any_work(tmp_path, config, stop, message):
+    with pytest.raises(ValueError, match=message):
+        train(
+            tmp_path, "none", TrainingConfig(**config),
+            out=tmp_path / "a.safetensors", stop=Stop(**stop),
+        )  # fmt: skip
 
 
 def test_features_in_a_file_equal_features_in_memory(tmp_path):

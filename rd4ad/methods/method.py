@@ -35,9 +35,14 @@ class Session(Protocol):
         """Return the teacher's features of all images, computed once."""
         ...
 
+    def held_features(self, teacher: Teacher) -> list[Tensor] | None:
+        """Return the teacher's features of held-out images, where the fit is to look at them."""
+        ...
+
     def optimise(
         self, parts: nn.Module, optimizer: torch.optim.Optimizer, n_images: int, loss_of: LossOf,
         *, epochs: int | None = None, stage: str = "training",
+        held_loss: Callable[[], float] | None = None,
     ) -> None:  # fmt: skip
         """Run the epochs, resumable."""
         ...

@@ -206,7 +206,17 @@ class ReverseDistillation(Method):
             batch = [stack[indices].to(session.device) for stack in features]
             return self.loss(batch, config.loss)
 
-        session.optimise(parts, optimizer, len(images), loss_of)
+        held = session.held_features(self.teacher)
+
+        @torch.no_grad()
+        def held_loss() -> float:
+            assert held is not None
+            batch = [stack.to(session.device) for stack in held]
+            return float(self.loss(batch, config.loss))
+
+        session.optimise(
+            parts, optimizer, len(images), loss_of, held_loss=held_loss if held else None
+        )
 
     def fitted_parts(self) -> nn.ModuleDict:
         """Return bottleneck and student."""
