@@ -1,6 +1,7 @@
 """Tables as the pages show them: figures in the chosen units, the best in a row marked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, fields
 from typing import Any
 
 import pandas as pd
@@ -8,7 +9,8 @@ from pandas.io.formats.style import Styler
 
 from rd4ad.catalogue import DEFAULT_METHOD, METHODS, title_of
 from rd4ad.comparison import Difference
-from rd4ad.data.novelty import TITLES
+from rd4ad.config import TrainingConfig
+from rd4ad.data.novelty import PROTOCOL, TITLES
 from rd4ad.store import Run
 from rd4ad.web.leaderboard import AVERAGES, row_name
 from rd4ad.web.look import BACKBONES, KIND_NAMES
@@ -29,6 +31,7 @@ FIGURES = {
     "aupro_per_image": "PRO, released code",
 }
 """Names of measured figures; each PRO with its definition."""
+_ALWAYS_NAMED = ("method", "backbone", "size_px", "layers", "epochs", "seed", "holdout")
 
 
 def styled(table: pd.DataFrame, best: pd.DataFrame, text: Text, *, heat: bool) -> Styler:
@@ -124,9 +127,13 @@ def run_card(run: Run) -> dict[str, str]:
     record = run.record
     config, training = record["config"], record.get("training", {})
     data = f"{record['dataset']} / {record['category']}"
-    schedule = [f"{config[key]} {key}" for key in ("epochs",) if key in config]
-    schedule += [f"{config['n_images']} normal images"] if "n_images" in config else []
-    schedule += [f"{training['seconds'] / 60:.0f} minutes"] if "seconds" in training else []
+    schedule = [
+        f"{config['epochs']} epochs" if config.get("epochs") else "one pass",
+        f"ended after {config['epochs_done']}" if "epochs_done" in config else "",
+        config.get("precision", ""),  # float32 goes unsaid
+        f"{config['n_images']} normal images" if "n_images" in config else "",
+        _lasted(training["seconds"]) if "seconds" in training else "",
+    ]
     return {
         "Method": title_of(record["method"]),
         "Data": f"{data}, {record['n_test_images']} test images",
@@ -134,45 +141,57 @@ def run_card(run: Run) -> dict[str, str]:
         "Weights sha256": record["teacher_sha256"][:16] + "…",
         "Image size": f"{record['size_px']} px",
         "Seed": str(record["seed"]),
-        "Fitted on": ", ".join(schedule),
+        "Fitted on": ", ".join(filter(None, schedule)) if config else "not known",
         "Scoring": ", ".join(f"{key} {value}" for key, value in record["scoring"].items()),
         "Threshold": record.get("threshold_note") or f"{record.get('threshold'):.4f}",
         "Commit": record["commit"][:12] or "not known",
         "Host": record["host_cpu"],
-        "Measured in": f"{record['seconds']} s, peak {record['peak_mib']} MiB",
+        "Measured in": f"{record['seconds']} s, peak {record['peak_mib']} MiB"
+        + (f", by {record['engine']}" if "engine" in record else ""),
         "Versions": ", ".join(f"{k} {v}" for k, v in record["versions"].items()),
         "Run": record["run_id"],
     }
 
 
+def _lasted(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+
+
 def commands(run: Run) -> str:
     """Return the commands that train and measure such a run again."""
     record, config = run.record, run.record["config"]
-    is_rd = record["method"] == DEFAULT_METHOD
-    options = {
-        "--method": None if is_rd else record["method"],
-        "--backbone": record["backbone"],
-        "--size-px": record["size_px"],
-        "--layers": "+".join(map(str, config.get("layers", ()))) or None,
-        "--epochs": config.get("epochs"),
-        "--loss": config.get("loss") if is_rd else None,
-        "--holdout": config.get("holdout"),
-        "--seed": record["seed"],
-    }
-    chosen = " ".join(f"{name} {value}" for name, value in options.items() if value is not None)
+    chosen = " ".join(f"--{name.replace('_', '-')} {text}" for name, text in _chosen(record))
     category, dataset = record["category"], record["dataset"]
     if dataset in TITLES:
         limits = {"--n-train": config["n_train"], "--n-test": config["n_test"]}
         more = "".join(f" {name} {n}" for name, n in limits.items() if n)
         return (
             f"rd4ad novelty --data DIR --dataset {TITLES[dataset]} --normal {category} {chosen} "
-            f"--batch-size {config['batch_size']} --normalisation {config['normalisation']}{more}"
+            f"--normalisation {config['normalisation']}{more}"
         )
     return (
         f"rd4ad train --data DIR --category {category} {chosen} --out {category}.safetensors\n"
         f"rd4ad evaluate {category}.safetensors --data DIR --category {category} "
         f'--dataset "{dataset}"'
     )
+
+
+def _chosen(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the settings that a command has to name: the telling ones, and all but the defaults."""
+    config, method = record["config"], record["method"]
+    default = asdict(TrainingConfig(method=method)) if method in METHODS else {}
+    if record["dataset"] in TITLES:
+        default |= PROTOCOL
+    for field in fields(TrainingConfig):
+        value = record.get(field.name, config.get(field.name))
+        if value is None or (field.name == "method" and value == DEFAULT_METHOD):
+            continue
+        value = tuple(value) if isinstance(value, list) else value
+        if field.name in _ALWAYS_NAMED or value != default.get(field.name):
+            yield field.name, "+".join(map(str, value)) if field.name == "layers" else str(value)
+    for name, value in config.get("stop", {}).items():
+        if value is not None:
+            yield name, str(value)
 
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,5 @@
 import shlex
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -26,6 +27,20 @@ def test_the_commands_of_a_run_are_real_ones_with_its_settings(run):
     again = build_parser().parse_args(shlex.split(evaluate)[1:])
     assert again.dataset == run.record["dataset"]
     assert again.checkpoint == asked.out
+
+
+def test_a_setting_that_is_not_the_default_is_named(run):
+    config = {"batch_size": 4, "precision": "bfloat16", "sigma_px": 2.0}
+    other = replace(run, record=run.record | {"config": run.record["config"] | config})
+    stopped = {"stop": {"budget_minutes": None, "patience": 5}, "epochs_done": 12}
+    other.record["config"].update(stopped)
+    train, _ = tables.commands(other).splitlines()
+    asked = build_parser().parse_args(shlex.split(train)[1:])
+    assert {name: getattr(asked, name) for name in config} == config
+    assert asked.patience == 5
+    assert "--learning-rate" not in train
+    assert "ended after 12" in tables.run_card(other)["Fitted on"]
+    assert "bfloat16" in tables.run_card(other)["Fitted on"]
 
 
 def test_a_runs_card_says_what_determines_it_and_where_it_was_measured(run):
