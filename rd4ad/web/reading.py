@@ -291,8 +291,16 @@ def measured_costs() -> list[dict[str, Any]]:
 
 def curves_by_label(runs: pd.DataFrame, kind: str) -> dict[str, pd.DataFrame]:
     """Return one kind of curve of several runs (rows of `runs_table`) by the run's label."""
+    modified = _modified(RESULTS / "index.parquet")
+    return _curves_by_label(RESULTS, modified, " ".join(runs["run_id"]), kind, runs)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _curves_by_label(
+    results: Path, modified: float, run_ids: str, kind: str, _runs: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
     found = {}
-    for _, row in runs.iterrows():
+    for _, row in _runs.iterrows():
         run = run_named(row["run_id"])
         if run is not None:
             curves = curves_of(run)
