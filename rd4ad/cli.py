@@ -464,10 +464,12 @@ def _sweep(options: argparse.Namespace) -> int:
     )
     tasks = sweep.shard(sweep.planned(grid.cells, study), *options.shard)
     left = [task for task in tasks if not task.is_done(study)]
-    failed = [task for task in left if task.has_failed(study)]
-    todo = left if options.retry_failed else [task for task in left if task not in failed]
+    fresh = [task for task in left if not task.has_failed(study)]
+    todo = left if options.retry_failed else fresh
     n_workers = options.workers or sweep.workers_for(study)
-    print(f"{len(tasks)} cells: {len(tasks) - len(left)} done, {len(failed)} failed before")
+    print(
+        f"{len(tasks)} cells: {len(tasks) - len(left)} done, {len(left) - len(fresh)} failed before"
+    )
     print(f"{len(todo)} to do, {sweep.estimate(todo, study).told(n_workers)}")
     if options.dry_run:
         for task in tasks:

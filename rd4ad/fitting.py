@@ -112,12 +112,14 @@ class Session:
         self.epochs_done = 0
         self._began = time.monotonic()
         self._cache = out.with_name(f".{out.name}.features")
+        self._held_cache = out.with_name(f".{out.name}.held-features")
 
     def __enter__(self) -> "Session":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._cache.unlink(missing_ok=True)
+        self._held_cache.unlink(missing_ok=True)
 
     def features(self, teacher: Teacher, images: NDArray[np.uint8]) -> list[Tensor]:
         """Return the teacher's features of images (N, S, S, 3); see `teacher_features`."""
@@ -132,7 +134,8 @@ class Session:
             return None
         return teacher_features(
             teacher, self.held,
-            device=self.device, cache_mib=self.cache_mib, file=self._cache, report=Reporter(None),
+            device=self.device, cache_mib=self.cache_mib, file=self._held_cache,
+            report=Reporter(None),
         )  # fmt: skip
 
     def optimise(

@@ -3,8 +3,8 @@
 A cell is a training and its evaluation; what it leaves is a run folder, whose name follows from all
 that determines it. So a cell is done when that folder is there, whoever wrote it: another sweep of
 another grid, another machine with the same folder of results, or `rd4ad evaluate`. Until then it
-works in a folder of its own, results/.sweep/<run id>, with its log, the training's state, and a
-lock, which two sweeps at once respect.
+works in a folder of its own, results/.sweep/<run id>, with its log and the training's state, and
+holds a lock beside it, which two sweeps at once respect.
 """
 
 import json
@@ -47,7 +47,7 @@ class Study:
         dataset: the data set's name in the runs.
         weights: file or folder of teachers' weights; found as in `find_weights` otherwise.
         n_threads: of torch in a cell.
-        checkpoints: folder that keeps every cell's checkpoint; None keeps none.
+        checkpoints: folder in which every cell's checkpoint is trained and stays; None keeps none.
     """
 
     data: Path
@@ -93,7 +93,7 @@ class Outcome:
     Args:
         task: which.
         state: "done", "failed", or "elsewhere" where another sweep is at it.
-        reason: the last line of what it failed with.
+        reason: what it failed with, in a line; empty otherwise.
         seconds: that it took here.
     """
 
@@ -171,7 +171,7 @@ def _note_failure(place: Path, text: str) -> None:
 def _work(task: Task, study: Study, place: Path) -> None:
     (place / _FAILED).unlink(missing_ok=True)
     torch.set_num_threads(study.n_threads)
-    checkpoint = place / f"{task.run_id}.safetensors"
+    checkpoint = (study.checkpoints or place) / f"{task.run_id}.safetensors"
     category, config = task.cell.category, task.cell.config
     detector = train(study.data, category, config, out=checkpoint, weights=study.weights)
     run = evaluate(detector, study.data, category, dataset=study.dataset, results=study.results)
@@ -180,9 +180,6 @@ def _work(task: Task, study: Study, place: Path) -> None:
             f"planned as {task.run_id}, measured as {run.record['run_id']}: the images or weights "
             "have changed since the sweep began"
         )
-    if study.checkpoints:
-        study.checkpoints.mkdir(parents=True, exist_ok=True)
-        shutil.move(checkpoint, study.checkpoints / checkpoint.name)
 
 
 def locally(tasks: Sequence[Task], study: Study, n_workers: int) -> Iterator[Outcome]:

@@ -159,7 +159,10 @@ def test_patience_ends_a_training_by_held_out_normals_and_resumes_to_the_same(ti
             train(tiny_data, "part", config, out=out, stop=PATIENT, on_progress=kill)
     resumed = train(tiny_data, "part", config, out=out, stop=PATIENT)
     assert resumed.config["epochs_done"] == done
-    assert tensors_sha256(out) == tensors_sha256(tmp_path / "a.safetensors")
+    in_files = tmp_path / "c.safetensors"
+    train(tiny_data, "part", config, out=in_files, stop=PATIENT, cache_mib=0)
+    assert len({tensors_sha256(path) for path in (tmp_path / "a.safetensors", out, in_files)}) == 1
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_budget_ends_a_training_with_the_epoch_that_fits(tiny_data, tmp_path):
