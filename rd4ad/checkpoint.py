@@ -121,6 +121,21 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def checked_name(path: str | Path, suffix: str) -> Path:
+    """Return the path of a file to write, which must end in `suffix`.
+
+    >>> checked_name("runs/bottle.safetensors", ".safetensors").name
+    'bottle.safetensors'
+
+    Raises:
+        ValueError: it does not.
+    """
+    path = Path(path)
+    if path.suffix != suffix:
+        raise ValueError(f"the name of this file ends in {suffix}; got {path}")
+    return path
+
+
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` with a name beside `path`, then rename it to `path`: whole, or not there.
 

@@ -193,14 +193,14 @@ def _layers(text: str) -> tuple[int, ...]:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from rd4ad.detector import checked_checkpoint_name
+    from rd4ad.checkpoint import checked_name
     from rd4ad.training import train
 
     _check_device(options.device)
     try:
         names = [field.name for field in fields(TrainingConfig)]
         config = TrainingConfig(**{n: getattr(options, n) for n in names if hasattr(options, n)})
-        checked_checkpoint_name(options.out)
+        checked_name(options.out, ".safetensors")
         stop = Stop(budget_minutes=options.budget_minutes, patience=options.patience)
     except ValueError as error:
         raise UsageError(str(error)) from error

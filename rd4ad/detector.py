@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save_file
 
-from rd4ad.checkpoint import SCHEMA, read_checkpoint, replace_file
+from rd4ad.checkpoint import SCHEMA, checked_name, read_checkpoint, replace_file
 from rd4ad.config import ENGINES, checked_size
 from rd4ad.data.images import Picture, read_image, resize_image
 from rd4ad.engine import Engine, Header, OnnxEngine
@@ -143,7 +143,7 @@ class Detector:
             ValueError: the name does not end in .safetensors, or it is an exported model's.
             OSError: the folder cannot be written, or the disk is full; nothing half-written stays.
         """
-        path = checked_checkpoint_name(path)
+        path = checked_name(path, ".safetensors")
         header = {
             "schema": SCHEMA,
             "method": self.engine.method,
@@ -253,18 +253,3 @@ class Detector:
 
         engine, file = official_engine(Path(checkpoint), backbone, weights=weights, device=device)
         return cls(engine, size_px=size_px, scoring=Scoring(), teacher_file=file)
-
-
-def checked_checkpoint_name(path: str | Path) -> Path:
-    """Return the path, which must end in .safetensors.
-
-    >>> checked_checkpoint_name("runs/bottle.safetensors").name
-    'bottle.safetensors'
-
-    Raises:
-        ValueError: it does not.
-    """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"a checkpoint's name ends in .safetensors; got {path}")
-    return path

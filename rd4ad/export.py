@@ -6,7 +6,7 @@ from typing import Any
 
 import onnx
 
-from rd4ad.checkpoint import read_checkpoint, replace_file
+from rd4ad.checkpoint import checked_name, read_checkpoint, replace_file
 from rd4ad.engine import teacher_tensors
 from rd4ad.graph import build_graph, checked_scoring
 from rd4ad.scoring import Scoring
@@ -31,24 +31,9 @@ def export_onnx(
             name than .onnx.
         OSError: `out` cannot be written; nothing half-written stays.
     """
-    out = checked_model_name(out)
+    out = checked_name(out, ".onnx")
     text = model_of(checkpoint, weights, **changes)[1].SerializeToString()
     replace_file(out, lambda beside: beside.write_bytes(text))
-
-
-def checked_model_name(path: str | Path) -> Path:
-    """Return the path, which must end in .onnx.
-
-    >>> checked_model_name("out/bottle.onnx").name
-    'bottle.onnx'
-
-    Raises:
-        ValueError: it does not.
-    """
-    path = Path(path)
-    if path.suffix != ".onnx":
-        raise ValueError(f"an exported model's name ends in .onnx; got {path}")
-    return path
 
 
 def model_of(

@@ -21,11 +21,11 @@ from onnxruntime.quantization import (  # type: ignore[import-untyped]
     quantize_static,
 )
 
-from rd4ad.checkpoint import replace_file
+from rd4ad.checkpoint import checked_name, replace_file
 from rd4ad.data.folders import open_category, split_holdout
 from rd4ad.data.images import read_images
 from rd4ad.evaluation import EvaluationSet, read_test
-from rd4ad.export import checked_model_name, model_of
+from rd4ad.export import model_of
 from rd4ad.figures import figures
 from rd4ad.graph import with_calibration
 from rd4ad.model import OnnxModel, apart
@@ -64,7 +64,7 @@ def export_int8(
         ValueError, FileNotFoundError, OSError: as `rd4ad.export.export_onnx`.
         DatasetError: the category lacks training or test images, or has no masks.
     """
-    checked_model_name(out)
+    checked_name(out, ".onnx")
     header, model = model_of(checkpoint, weights, **changes)
     opened = open_category(data, category)
     size_px = header["size_px"]

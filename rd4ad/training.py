@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from rd4ad.catalogue import DEFAULT_METHOD
-from rd4ad.checkpoint import replace_file
+from rd4ad.checkpoint import checked_name, replace_file
 from rd4ad.config import Stop, TrainingConfig
 from rd4ad.data.folders import open_category, split_holdout
 from rd4ad.data.images import read_images
-from rd4ad.detector import Detector, checked_checkpoint_name
+from rd4ad.detector import Detector
 from rd4ad.eager import TorchEngine
 from rd4ad.fitting import OnProgress, Reporter, Session, remove_states
 from rd4ad.methods.method import method_class, seeded, teacher_of
@@ -74,7 +74,7 @@ def train(
         raise ValueError(f"only {DEFAULT_METHOD} can end early; {config.method} cannot")
     if stop and stop.patience and not config.holdout:
         raise ValueError("patience looks at held-out normal images: holdout must be over 0")
-    out = checked_checkpoint_name(out)
+    out = checked_name(out, ".safetensors")
     report = Reporter(on_progress)
     samples = open_category(Path(data), category).train
     probe = out.with_name(f".{out.name}.probe")  # what cannot be written fails before the work

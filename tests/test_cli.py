@@ -125,7 +125,7 @@ def test_a_threshold_is_refused_by_nothing_and_said_to_be_absent(capsys, tiny_da
         (("--backbone", "vgg"), "backbone must be one of"),
         (("--device", "gpu"), "--device gpu cannot be used here"),
         (("--device", "meta"), "--device meta cannot be used here"),
-        (("--out", "a.pth"), "a checkpoint's name ends in .safetensors"),
+        (("--out", "a.pth"), "the name of this file ends in .safetensors; got a.pth"),
         (("--out", "a.safetensors/"), "is a folder"),
     ],
 )
