@@ -24,8 +24,8 @@ from rd4ad.store import METRIC_COLUMNS, Run, own_rows, write_run
 
 NOT_STORED = "no interval stored: evaluate again, or `rd4ad results intervals`"
 SETTING = (
-    "dataset", "category", "method", "backbone", "size_px", "epochs", "layers", "fusion",
-    "smoothing", "metric", "definition",
+    "dataset", "category", "method", "backbone", "size_px", "epochs", "variant", "layers",
+    "fusion", "smoothing", "metric", "definition",
 )  # fmt: skip
 
 
@@ -242,7 +242,7 @@ def seed_spread(index: pd.DataFrame) -> pd.DataFrame:
     [[0.92, 0.02, 3, ('s0', 's1', 's2')]]
 
     Args:
-        index: as `rd4ad.index.read_index` returns it; rows without a value are left out.
+        index: as `rd4ad.index.figures_of` returns it; rows without a value are left out.
 
     Returns:
         One row a setting and figure: the columns `SETTING`, `mean`, `sd` (over n - 1), `n`, `runs`.

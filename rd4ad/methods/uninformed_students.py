@@ -213,9 +213,7 @@ class UninformedStudents(Method):
 
         draw = torch.Generator().manual_seed(config.seed)
         some = pixels[torch.randperm(len(pixels), generator=draw)[:64]].to(device)
-        known = [
-            moments([pooled(patches_of(some, field, 8 * N_PATCHES, draw))]) for field in fields
-        ]
+        known = [scale_of(pooled(patches_of(some, field, 8 * N_PATCHES, draw))) for field in fields]
 
         def loss_of(indices: Tensor, generator: torch.Generator) -> Tensor:
             batch, losses = pixels[indices].to(device), []
@@ -304,6 +302,20 @@ def correlation(descriptors: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def scale_of(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation (C,) of features (B, C, h, w), by which they are standardised.
+
+    No deviation is under a tenth of the median one: a channel that hardly varies among some patches
+    would be millions of deviations away on the first patch that stirs it, and be all the loss.
+
+    >>> features = torch.tensor([[0.0, 0.0, 5.0], [20.0, 20.0, 5.0]])[:, :, None, None]
+    >>> [value.tolist() for value in scale_of(features)]
+    [[10.0, 10.0, 5.0], [10.0, 10.0, 1.0]]
+    """
+    mean, deviation = moments([features])
+    return mean, deviation.clamp_min(0.1 * float(deviation.quantile(0.5)))
+
+
 def moments(batches: Sequence[Tensor] | Iterator[Tensor]) -> tuple[Tensor, Tensor]:
     """Return mean and deviation (C,) each over batches (B, C, h, w), in one pass.
 

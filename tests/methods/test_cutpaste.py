@@ -15,8 +15,7 @@ from rd4ad.methods import cutpaste
 from rd4ad.methods.backbones import load_teacher
 from rd4ad.methods.cutpaste import (
     CutPaste,
-    Gaussian,
-    gaussian_of,
+    Gaussians,
     jittered,
     patch_weights,
     patches_of,
@@ -123,12 +122,25 @@ def test_crops_are_parts_of_their_image():
     assert found.sum((1, 2)).tolist() == [1] * 5
 
 
-def test_the_gaussian_gives_the_mahalanobis_distance():
-    features = random(40, 5).double()
-    gaussian = Gaussian(5)
-    gaussian.load_state_dict(gaussian_of(features))
-    expected = LedoitWolf().fit(features.numpy()).mahalanobis(features.numpy()) ** 0.5
-    assert np.allclose(gaussian(features.float()), expected, rtol=1e-3)
+def test_each_position_has_its_own_mahalanobis_distance():
+    features = torch.from_numpy(np.random.default_rng(0).normal(size=(40, 3, 5)))
+    features[:, 1] = features[:, 1] * 4 + 10
+    gaussians = Gaussians(3, 5)
+    gaussians.fit(features)
+    found = gaussians(features.float())
+    for position, rows in enumerate(features.numpy().transpose(1, 0, 2)):
+        estimate = LedoitWolf().fit(rows)
+        expected = np.sqrt(estimate.mahalanobis(rows))
+        assert np.allclose(found[:, position], expected, rtol=1e-3)
+
+
+def test_what_is_usual_elsewhere_is_unusual_here():
+    features = torch.from_numpy(np.random.default_rng(0).normal(size=(40, 2, 5)))
+    features[:, 1] += 10
+    gaussians = Gaussians(2, 5)
+    gaussians.fit(features)
+    usual, swapped = features.float(), features.flip(1).float()
+    assert gaussians(swapped).min() > 2 * gaussians(usual).max()
 
 
 def test_patches_lie_a_sixteenth_of_the_image_apart():
