@@ -14,7 +14,7 @@ from rd4ad.checkpoint import BUNDLED
 from rd4ad.cli import main
 from rd4ad.data.images import read_image, resize_image
 from rd4ad.eager import TorchEngine
-from rd4ad.export import export_onnx
+from rd4ad.export import export_onnx, model_of
 from rd4ad.methods.backbones import load_teacher
 from rd4ad.model import OnnxModel, apart, read_model
 
@@ -105,3 +105,44 @@ def test_wrong_usage_is_told_and_writes_nothing(
     assert main(["export", str(tiny_checkpoint), "--out", "part.onnx", *wrong]) == code
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_openvino_says_what_onnx_runtime_says(tiny_checkpoint, tmp_path, capsys):
+    openvino = pytest.importorskip("openvino")
+    out = tmp_path / "part.xml"
+    assert main(["export", str(tiny_checkpoint), "--format", "openvino", "--out", str(out)]) == 0
+    assert f"wrote {out}" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["part.bin", "part.xml"]
+    model = openvino.Core().read_model(out)
+    about = json.loads(model.get_rt_info("rd4ad").value)
+    detector = Detector.load(tiny_checkpoint)
+    assert tuple(about["calibration"]["scores"]) == pytest.approx(detector.calibration.scores)
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(model, "CPU", exact)
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    said, wanted = compiled(images), OnnxModel(*apart(model_of(tiny_checkpoint)[1])).run(images)
+    np.testing.assert_allclose(said["anomaly_map"], wanted.anomaly_maps, atol=1e-5)
+    np.testing.assert_allclose(said["score"], wanted.scores, atol=1e-5)
+
+
+def test_openvino_that_is_not_there_is_said_with_what_installs_it(
+    tiny_checkpoint, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    command = ["export", str(tiny_checkpoint), "--format", "openvino"]
+    assert main([*command, "--out", str(tmp_path / "a.xml")]) == 1
+    assert "pip install openvino" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--format", "openvino", "--out", "a.onnx"], "ends in .xml"),
+        (["--format", "openvino", "--int8", "--out", "a.xml"], "leave --format out"),
+    ],
+)
+def test_what_openvino_cannot_have_is_said(tiny_checkpoint, capsys, options, message):
+    pytest.importorskip("openvino")
+    assert main(["export", str(tiny_checkpoint), *options]) != 0
+    assert message in capsys.readouterr().err

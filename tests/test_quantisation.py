@@ -1,11 +1,43 @@
 import json
+from collections import Counter
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
 from rd4ad import Detector, quantisation
 from rd4ad.cli import main
 from rd4ad.data.folders import open_category, split_holdout
+from rd4ad.data.images import read_images
+from rd4ad.export import model_of
+from rd4ad.model import OnnxModel, apart
+
+
+@pytest.fixture(scope="module")
+def tiny_images(tiny_data):
+    return read_images(
+        [sample.path for sample in open_category(tiny_data, "part").train], 64
+    ).images
+
+
+def quantised(checkpoint, images) -> onnx.ModelProto:
+    return quantisation.quantised(model_of(checkpoint)[1], images)
+
+
+def maps_of(model, images):
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return OnnxModel(*apart(copy)).run(images).anomaly_maps
+
+
+def float_convolutions(model) -> list[str]:
+    made = {output: node.op_type for node in model.graph.node for output in node.output}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv" and made.get(node.input[1]) != "DequantizeLinear"
+    ]
 
 
 def export(checkpoint, out, data) -> int:
@@ -32,19 +64,60 @@ def test_what_judges_alike_is_written_and_knows_its_own_threshold(
     assert integers.calibration.quantile == floats.calibration.quantile
 
 
-def test_convolutions_alone_become_integers(tiny_checkpoint, tiny_data, tmp_path, monkeypatch):
-    import onnx
-
-    monkeypatch.setattr(quantisation, "GATE", 1.0)
-    assert export(tiny_checkpoint, tmp_path / "part.onnx", tiny_data) == 0
-    nodes = onnx.load(tmp_path / "part.onnx").graph.node
+def test_convolutions_alone_become_integers_but_for_the_first(tiny_checkpoint, tiny_images):
+    before = [node.name for node in model_of(tiny_checkpoint)[1].graph.node]
+    model = quantised(tiny_checkpoint, tiny_images)
+    nodes, floats = model.graph.node, float_convolutions(model)
+    convolutions = sorted((node.name for node in nodes if node.op_type == "Conv"), key=before.index)
+    assert convolutions[: len(floats)] == sorted(floats, key=before.index)
+    assert 0 < len(floats) < len(convolutions)
     made = {output: node.op_type for node in nodes for output in node.output}
     for node in nodes:
-        given = {made.get(name, "") for name in node.input}
-        if node.op_type == "Conv":
-            assert given == {"DequantizeLinear"}
         if node.op_type in ("MatMul", "ReduceSum", "Div"):
-            assert "DequantizeLinear" not in given
+            assert "DequantizeLinear" not in {made.get(name) for name in node.input}
+
+
+def test_the_runtime_computes_in_integers_what_was_quantised(
+    tiny_checkpoint, tiny_images, tmp_path
+):
+    model = quantised(tiny_checkpoint, tiny_images)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    onnxruntime.InferenceSession(model.SerializeToString(), options)
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
+    n_convolutions = sum(node.op_type == "Conv" for node in model.graph.node)
+    n_floats = len(float_convolutions(model))
+    assert kinds["Conv"] + kinds["FusedConv"] == n_floats
+    assert kinds["QLinearConv"] == n_convolutions - n_floats
+
+
+@pytest.mark.parametrize(
+    ("bound", "most", "expected"), [(np.inf, 1.0, 1), (0.0, 0.1, 3), (0.0, 0.0, 1)]
+)
+def test_as_few_convolutions_stay_float32_as_the_deviation_allows(
+    tiny_checkpoint, tiny_images, monkeypatch, bound, most, expected
+):
+    monkeypatch.setattr(quantisation, "BOUND", bound)
+    monkeypatch.setattr(quantisation, "MOST", most)
+    assert len(float_convolutions(quantised(tiny_checkpoint, tiny_images))) == expected
+
+
+def test_more_convolutions_in_float32_deviate_less(tiny_checkpoint, tiny_images, monkeypatch):
+    _, model = model_of(tiny_checkpoint)
+    expected = maps_of(model, tiny_images)
+    monkeypatch.setattr(quantisation, "BOUND", 0.0)
+    found = []
+    for most in (0.0, 0.5):
+        monkeypatch.setattr(quantisation, "MOST", most)
+        maps = maps_of(quantised(tiny_checkpoint, tiny_images), tiny_images)
+        found.append(quantisation.deviation(expected, maps))
+    assert 0 < found[1] < found[0] < 0.5
+
+
+def test_one_image_shows_no_deviation(tiny_checkpoint, tiny_images):
+    with pytest.raises(ValueError, match="at least 2 normal images; got 1"):
+        quantised(tiny_checkpoint, tiny_images[:1])
 
 
 def test_what_judges_otherwise_is_refused_with_its_figures(
@@ -86,9 +159,8 @@ def test_what_judges_it_has_to_be_named(tiny_checkpoint, tmp_path, capsys):
 
 
 def test_the_models_own_word_follows_the_new_threshold(tiny_checkpoint, tiny_data, tmp_path):
-    from rd4ad.export import model_of
     from rd4ad.graph import with_calibration
-    from rd4ad.model import OnnxModel, apart, read_model
+    from rd4ad.model import read_model
     from rd4ad.prediction import Calibration
 
     _, model = model_of(tiny_checkpoint)
