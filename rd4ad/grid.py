@@ -8,7 +8,8 @@
 
 Every key is a field of `TrainingConfig`, or `category`, or `dataset` (the data set's name in the
 runs); a list stands for each of its values. What is not named has the method's default, but for
-`holdout`: a study trains on all normal images, as papers do. Subsets of the trained layers, fusions
+`holdout`: a study trains on all normal images, as papers do. A line `---` begins a further grid in
+the same file. Subsets of the trained layers, fusions
 and smoothings need no key: every run records them all.
 """
 
@@ -29,7 +30,7 @@ _CHOICES = {
     "method": tuple(METHODS), "backbone": BACKBONE_NAMES, "loss": LOSS_NAMES,
     "precision": PRECISIONS,
 }  # fmt: skip
-_OF_TRAINED_METHODS = ("epochs", "batch_size", "learning_rate")
+OF_TRAINED_METHODS = ("epochs", "batch_size", "learning_rate")
 
 
 class GridError(ValueError):
@@ -77,9 +78,17 @@ def read_grid(path: Path) -> Grid:
     if not path.is_file():
         raise FileNotFoundError(f"no grid at {path}")
     try:
-        said = yaml.safe_load(path.read_text())
+        documents = list(yaml.safe_load_all(path.read_text()))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise GridError(f"{path} is no YAML: {error}") from error
+    read = [_read_document(path, said) for said in documents or [None]]
+    names = {grid.dataset for grid in read}
+    if len(names) > 1:
+        raise GridError(f"{path}: every document must name the same dataset, or none")
+    return Grid(names.pop(), tuple(dict.fromkeys(cell for grid in read for cell in grid.cells)))
+
+
+def _read_document(path: Path, said: Any) -> Grid:
     if not isinstance(said, dict) or not said:
         raise GridError(f"{path}: expected keys such as category, backbone, seed; found none")
     dataset = said.pop("dataset", None)
@@ -90,10 +99,10 @@ def read_grid(path: Path) -> Grid:
         raise GridError(f"{path}: `category` is missing: name one or a list of them")
     axes = {key: _values(path, key, said[key]) for key in said}
     try:
-        cells = dict.fromkeys(_cells(axes))
+        cells = tuple(_cells(axes))
     except (ValueError, TypeError) as error:  # TypeError: a word where a number belongs
         raise GridError(f"{path}: {error}") from error
-    return Grid(None if dataset is None else str(dataset), tuple(cells))
+    return Grid(None if dataset is None else str(dataset), cells)
 
 
 def _values(path: Path, key: str, said: Any) -> list[Any]:
@@ -122,7 +131,7 @@ def _cells(axes: Mapping[str, list[Any]]) -> Iterator[Cell]:
         if entry.backbones == (NO_BACKBONE,):
             chosen.pop("backbone", None)
         if not entry.epochs:
-            chosen = {k: v for k, v in chosen.items() if k not in _OF_TRAINED_METHODS}
+            chosen = {k: v for k, v in chosen.items() if k not in OF_TRAINED_METHODS}
         if "layers" in chosen:
             chosen["layers"] = tuple(int(layer) for layer in str(chosen["layers"]).split("+"))
         yield Cell(category, TrainingConfig(**chosen))

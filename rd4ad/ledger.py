@@ -120,8 +120,7 @@ def quality(cases: Sequence[TrainingConfig], results: Path) -> list[Row]:
     names = [*QUALITIES, "categories"]
     if not (results / "index.parquet").is_file():
         return [dict.fromkeys(names) for _ in cases]
-    index = read_index(results)
-    index = index[index["is_default"] & (index["dataset"] == DATASET)]
+    index = read_index(results, is_default=True, dataset=DATASET)
     own = [
         index[
             (index["method"] == case.method)
@@ -137,10 +136,9 @@ def quality(cases: Sequence[TrainingConfig], results: Path) -> list[Row]:
 
 def _means(rows: pd.DataFrame, categories: list[str]) -> Row:
     kept = rows[rows["category"].isin(categories)]
-    by_category = kept.groupby(["metric", "category"])["value"].mean()  # over seeds
-    means = by_category.groupby("metric").mean(skipna=False)
-    figures = {name: means.get(metric, float("nan")) for name, metric in QUALITIES.items()}
-    return {name: _rounded(value, 4) for name, value in figures.items()} | {
+    means = kept.groupby("category")[list(QUALITIES.values())].mean()  # over seeds
+    figures = means.mean(skipna=False) if len(kept) else means.max()
+    return {name: _rounded(figures[metric], 4) for name, metric in QUALITIES.items()} | {
         "categories": ", ".join(categories) if len(kept) else None
     }
 

@@ -4,23 +4,24 @@ A cell is a training and its evaluation; what it leaves is a run folder, whose n
 that determines it. So a cell is done when that folder is there, whoever wrote it: another sweep of
 another grid, another machine with the same folder of results, or `rd4ad evaluate`. Until then it
 works in a folder of its own, results/.sweep/<run id>, with its log and the training's state, and
-holds a lock beside it, which two sweeps at once respect.
+holds a lock beside it, which two sweeps at once respect. What holds where results is a URL,
+`rd4ad.remote` says.
+
+What runs tasks is an engine, `locally` here or `on_ray` in `rd4ad.cluster`: given tasks and their
+study, it yields an `Outcome` as each ends.
 """
 
-import json
-import os
 import shutil
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 
 import torch
 from filelock import FileLock, Timeout
@@ -31,6 +32,7 @@ from rd4ad.data.folders import open_category, split_holdout
 from rd4ad.evaluation import determining, evaluate
 from rd4ad.grid import Cell
 from rd4ad.methods.backbones import find_weights
+from rd4ad.remote import Place, fetched, has_run, publish, scratch
 from rd4ad.store import run_id
 from rd4ad.training import record_of, train
 
@@ -42,20 +44,33 @@ class Study:
     """What the cells of a grid have in common.
 
     Args:
-        data: folder of categories in MVTec layout.
-        results: folder of runs.
+        data: folder of categories in MVTec layout, or its URL.
+        results: folder of runs, or its URL.
         dataset: the data set's name in the runs.
         weights: file or folder of teachers' weights; found as in `find_weights` otherwise.
         n_threads: of torch in a cell.
         checkpoints: folder in which every cell's checkpoint is trained and stays; None keeps none.
+        device: a torch device, on which cells are trained and evaluated.
+        lock_seconds: how long a cell waits for another sweep's lock before it is left to that one.
     """
 
-    data: Path
-    results: Path
+    data: Place
+    results: Place
     dataset: str
     weights: Path | None = None
     n_threads: int = 1
     checkpoints: Path | None = None
+    device: str = "cpu"
+    lock_seconds: float = 0.0
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of results in which cells of this node work."""
+        return scratch(self.results) if isinstance(self.results, str) else self.results
+
+    def images(self, category: str) -> Path:
+        """Return the folder of categories on this node, in which that one is."""
+        return fetched(self.data, category) if isinstance(self.data, str) else self.data
 
 
 @dataclass(frozen=True)
@@ -67,11 +82,17 @@ class Task:
 
     def place(self, study: Study) -> Path:
         """Return the folder that the cell works in."""
-        return study.results / ".sweep" / self.run_id
+        return study.folder / ".sweep" / self.run_id
+
+    def run(self, study: Study) -> Path:
+        """Return the run folder that the cell writes on this node."""
+        return study.folder / "runs" / self.run_id
 
     def is_done(self, study: Study) -> bool:
         """Return whether its run is there."""
-        return (study.results / "runs" / self.run_id / "run.json").is_file()
+        if isinstance(study.results, str):
+            return has_run(study.results, self.run_id)
+        return (self.run(study) / "run.json").is_file()
 
     def has_failed(self, study: Study) -> bool:
         """Return whether it failed, and has not been tried again."""
@@ -103,6 +124,10 @@ class Outcome:
     seconds: float = 0.0
 
 
+Work = Callable[[Task, Study], Outcome]
+Engine = Callable[[Sequence[Task], Study], Iterator[Outcome]]
+
+
 def planned(cells: Sequence[Cell], study: Study) -> list[Task]:
     """Return the tasks of cells, each run id once, in order.
 
@@ -118,7 +143,7 @@ def planned(cells: Sequence[Cell], study: Study) -> list[Task]:
         if backbone not in hashes:
             hashes[backbone] = sha256(find_weights(backbone, study.weights))
         if cell.category not in counts:
-            counts[cell.category] = len(open_category(study.data, cell.category).train)
+            counts[cell.category] = n_normal(study, cell.category)
         kept, held = split_holdout(counts[cell.category], config.holdout, config.seed)
         record = record_of(config, cell.category, len(kept), len(held), hashes[backbone])
         found = run_id(
@@ -129,6 +154,11 @@ def planned(cells: Sequence[Cell], study: Study) -> list[Task]:
         )  # fmt: skip
         tasks.setdefault(found, Task(found, cell))
     return list(tasks.values())
+
+
+def n_normal(study: Study, category: str) -> int:
+    """Return how many normal images a category has to train on."""
+    return len(open_category(study.images(category), category).train)
 
 
 def shard(tasks: Sequence[Task], number: int, of: int) -> list[Task]:
@@ -146,7 +176,7 @@ def run_task(task: Task, study: Study) -> Outcome:
     What it prints, and what it fails with, goes into files in its folder; nothing is raised.
     """
     place, began = task.place(study), time.monotonic()
-    lock = FileLock(place.with_name(f"{place.name}.lock"), timeout=0)
+    lock = FileLock(place.with_name(f"{place.name}.lock"), timeout=study.lock_seconds)
     try:
         with lock:
             if not task.is_done(study):
@@ -170,11 +200,22 @@ def _note_failure(place: Path, text: str) -> None:
 
 def _work(task: Task, study: Study, place: Path) -> None:
     (place / _FAILED).unlink(missing_ok=True)
+    if not (task.run(study) / "run.json").is_file():  # it may be here, and only not published yet
+        _measure(task, study, place)
+    if isinstance(study.results, str):
+        publish(task.run(study), study.results)
+        shutil.rmtree(task.run(study))
+
+
+def _measure(task: Task, study: Study, place: Path) -> None:
     torch.set_num_threads(study.n_threads)
     checkpoint = (study.checkpoints or place) / f"{task.run_id}.safetensors"
     category, config = task.cell.category, task.cell.config
-    detector = train(study.data, category, config, out=checkpoint, weights=study.weights)
-    run = evaluate(detector, study.data, category, dataset=study.dataset, results=study.results)
+    data = study.images(category)
+    detector = train(
+        data, category, config, out=checkpoint, weights=study.weights, device=study.device
+    )
+    run = evaluate(detector, data, category, dataset=study.dataset, results=study.folder)
     if run.record["run_id"] != task.run_id:
         raise RuntimeError(
             f"planned as {task.run_id}, measured as {run.record['run_id']}: the images or weights "
@@ -182,10 +223,17 @@ def _work(task: Task, study: Study, place: Path) -> None:
         )
 
 
-def locally(tasks: Sequence[Task], study: Study, n_workers: int) -> Iterator[Outcome]:
+def locally(
+    tasks: Sequence[Task], study: Study, n_workers: int, work: Work = run_task
+) -> Iterator[Outcome]:
     """Run tasks in worker processes of this machine, and yield how each ended as it ends.
 
     A worker that dies takes the task with it that it was at, and no other.
+
+    Args:
+        tasks, study: what is done.
+        n_workers: tasks at once.
+        work: what a worker does with a task; a function that can be pickled.
     """
     waiting, running = deque(tasks), dict[Future[Outcome], tuple[int, Task]]()
     pools = {number: _worker() for number in range(min(n_workers, len(tasks)))}
@@ -194,13 +242,17 @@ def locally(tasks: Sequence[Task], study: Study, n_workers: int) -> Iterator[Out
         while waiting or running:
             while waiting and idle:
                 number, task = idle.pop(), waiting.popleft()
-                running[pools[number].submit(run_task, task, study)] = number, task
+                running[pools[number].submit(work, task, study)] = number, task
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 number, task = running.pop(future)
                 try:
                     outcome = future.result()
                 except BrokenProcessPool:
-                    outcome = _died(task, study)
+                    outcome = lost(
+                        task,
+                        study,
+                        "its process was killed, for memory perhaps: try fewer --workers",
+                    )
                     pools[number] = _worker()
                 idle.append(number)
                 yield outcome
@@ -213,73 +265,7 @@ def _worker() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
 
-def _died(task: Task, study: Study) -> Outcome:
-    reason = "its process was killed, for memory perhaps: try fewer --workers"
+def lost(task: Task, study: Study, reason: str) -> Outcome:
+    """Return the outcome of a task whose process is gone, and note it in its folder."""
     _note_failure(task.place(study), reason + "\n")
     return Outcome(task, "failed", reason)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What tasks will take, judged by earlier runs of the same method, backbone and size.
-
-    Args:
-        seconds: of one worker; of the tasks that are known.
-        megabytes: of the run folders; of the tasks that are known.
-        n_unknown: tasks of which there is no earlier run.
-    """
-
-    seconds: float
-    megabytes: float
-    n_unknown: int
-
-    def told(self, n_workers: int) -> str:
-        """Return it in words.
-
-        >>> Estimate(seconds=7200, megabytes=3.14, n_unknown=2).told(n_workers=2)
-        'about 1.0 hours on 2 workers and 3.1 MB by earlier runs, and 2 of which there is none'
-        """
-        hours = self.seconds / 3600 / n_workers
-        told = f"about {hours:.1f} hours on {n_workers} workers and {self.megabytes:.1f} MB"
-        more = f", and {self.n_unknown} of which there is none" if self.n_unknown else ""
-        return f"{told} by earlier runs{more}"
-
-
-def estimate(tasks: Sequence[Task], study: Study) -> Estimate:
-    """Return what tasks will take; training time is proportional to images and epochs."""
-    known: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
-    for path in (study.results / "runs").glob("*/run.json"):
-        with suppress(ValueError, KeyError, TypeError):  # a damaged run tells nothing
-            record = json.loads(path.read_text())
-            training = record["training"]
-            passes = training["n_images"] * max(training["epochs"] or 0, 1)
-            size = sum(file.stat().st_size for file in path.parent.iterdir()) / 1e6
-            key = record["method"], record["backbone"], record["size_px"]
-            known.setdefault(key, []).append((training["seconds"] / passes, size))
-    seconds, megabytes, n_unknown = 0.0, 0.0, 0
-    for task in tasks:
-        config = task.cell.config
-        earlier = known.get((config.method, str(config.backbone), config.size_px))
-        if earlier is None:
-            n_unknown += 1
-            continue
-        n_images = len(open_category(study.data, task.cell.category).train)
-        passes = n_images * max(config.epochs or 0, 1)
-        seconds += median(rate for rate, _ in earlier) * passes
-        megabytes += median(size for _, size in earlier)
-    return Estimate(seconds, megabytes, n_unknown)
-
-
-def workers_for(study: Study, mib_each: int = 3000) -> int:
-    """Return how many cells fit this machine at once, by its cores and its free memory.
-
-    Args:
-        study: for the threads of a cell.
-        mib_each: memory of a cell: features kept, networks, optimiser, test images.
-    """
-    cores = (os.cpu_count() or 1) // study.n_threads
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.exists():
-        return max(cores, 1)
-    free = next(x for x in meminfo.read_text().splitlines() if x.startswith("MemAvailable"))
-    return max(min(cores, int(free.split()[1]) // 1024 // mib_each), 1)

@@ -84,7 +84,7 @@ def part_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from rd4ad import Detector, evaluate
     from rd4ad.config import TrainingConfig
     from rd4ad.data.parts import write_parts
-    from rd4ad.index import rebuild_index
+    from rd4ad.index import update_index
     from rd4ad.training import train
 
     data = tmp_path_factory.mktemp("parts")
@@ -98,7 +98,7 @@ def part_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Detector.load(checkpoint), data, "transistor", dataset="Generated parts",
         results=results, keep_masks=True,
     )  # fmt: skip
-    rebuild_index(results)
+    update_index(results)
     return results
 
 
@@ -135,7 +135,7 @@ def novelty_results(
 ) -> Path:
     """Published figures, and a run of every class of `novelty_data`."""
     from rd4ad.data.novelty import NOVELTY_SETS
-    from rd4ad.index import rebuild_index
+    from rd4ad.index import update_index
     from rd4ad.novelty import Protocol, measure
 
     results = tmp_path_factory.mktemp("novelty_results")
@@ -143,7 +143,7 @@ def novelty_results(
     protocol = Protocol(dataset="fashion_mnist", config=novelty_config)
     classes = NOVELTY_SETS["fashion_mnist"].classes
     measure(protocol, classes, data=novelty_data, results=results)
-    rebuild_index(results)
+    update_index(results)
     return results
 
 

@@ -2,12 +2,14 @@ import json
 from dataclasses import replace
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from rd4ad.benchmark import cases_of
 from rd4ad.cli import main
 from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import open_category
+from rd4ad.index import SCHEMA, write_index
 from rd4ad.ledger import DATASET, quality, stored_fit, timed
 
 METHODS = ("reverse_distillation", "padim", "spade")
@@ -101,24 +103,24 @@ def index_of(*runs):
     return pd.DataFrame(
         [
             {"run_id": str(i), "method": method, "dataset": DATASET, "category": category,
-             "backbone": "resnet18", "size_px": 256, "seed": 0, "epochs": 1.0, "layers": "1",
-             "fusion": "sum", "smoothing": 4.0, "metric": metric, "definition": "", "value": value,
-             "ci_low": 0.0, "ci_high": 1.0, "reason": "", "is_default": True}
+             "backbone": "resnet18", "size_px": 256, "is_default": True, "image_auroc": value,
+             "pixel_auroc": value, "aupro": value}
             for i, (method, category, value) in enumerate(runs)
-            for metric in ("image_auroc", "pixel_auroc", "aupro")
-        ]
+        ],
+        columns=SCHEMA.names,
     )  # fmt: skip
 
 
 def test_quality_is_a_mean_over_the_categories_that_all_measured_methods_share(tmp_path):
-    index_of(
+    runs = index_of(
         ("reverse_distillation", "bottle", 0.9),
         ("reverse_distillation", "transistor", 0.5),
         ("reverse_distillation", "transistor", 0.7),  # another seed
         ("reverse_distillation", "wood", 0.1),
         ("padim", "bottle", 0.8),
         ("padim", "transistor", 0.4),
-    ).to_parquet(tmp_path / "index.parquet")
+    )
+    write_index(tmp_path, pa.Table.from_pandas(runs, SCHEMA))
     cases = cases_of(METHODS, ["resnet18"], [256])
     ours, padim, spade = quality(cases, tmp_path)
     assert ours == {name: pytest.approx(0.75) for name in FIGURES} | {

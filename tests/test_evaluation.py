@@ -14,6 +14,7 @@ from rd4ad.figures import DEFINITIONS, figure_grid, figures
 from rd4ad.index import scan_runs
 from rd4ad.metrics import aupro, image_auroc, pixel_auroc
 from rd4ad.scoring import Scoring, anomaly_maps, scores
+from rd4ad.web.lab import own_scoring
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +189,7 @@ def test_the_rounding_of_stored_distances_moves_no_figure_of_a_real_run(run, sha
     test, _ = read_test(open_category(shared_dir / "data/mvtec", category), size_px)
     rng, stored = np.random.default_rng(0), run.distances()
     lost = {layer: d.max() / 65535 * rng.uniform(-0.5, 0.5, d.shape) for layer, d in stored.items()}
-    scoring = Scoring(layers=tuple(stored))
+    scoring = own_scoring(run)
     before, after = (
         {row["metric"]: row["value"] for row in figures(*scored, test.labels, test.masks)}
         for maps in (stored, {layer: stored[layer] + lost[layer] for layer in stored})

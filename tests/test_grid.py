@@ -48,6 +48,17 @@ def test_a_key_that_a_method_does_not_have_gives_it_no_further_cells(grid):
     ]
 
 
+def test_documents_are_grids_one_after_another(grid):
+    read = grid("category: a\nseed: [0, 1]\n---\ncategory: [a, b]\nseed: 1\n")
+    assert [(cell.category, cell.config.seed) for cell in read.cells] == [
+        ("a", 0),
+        ("a", 1),
+        ("b", 1),
+    ]
+    with pytest.raises(GridError, match="the same dataset"):
+        grid("category: a\ndataset: x\n---\ncategory: b")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from rd4ad import store
-from rd4ad.index import read_index, rebuild_index, scan_runs
+from rd4ad.index import broken_runs, read_index, scan_runs, update_index
 from rd4ad.metrics import pixel_statistics
 from rd4ad.store import (
     RECORD_KEYS,
@@ -237,9 +237,9 @@ def test_a_damaged_run_is_reported_and_the_others_are_still_indexed(tmp_path, da
     assert [run.record["seed"] for run in runs] == [0]
     assert [item.path for item in broken] == [bad.path]
     assert re.search(reason, broken[0].reason), broken[0].reason
-    index, again = rebuild_index(tmp_path)
-    assert set(index.seed) == {0}
-    assert again == broken
+    assert update_index(tmp_path).broken == tuple(broken)
+    assert set(read_index(tmp_path)["seed"]) == {0}
+    assert broken_runs(tmp_path) == {bad.path.name: broken[0].reason}
 
 
 def test_a_pickle_in_the_distances_is_not_opened(tmp_path):
@@ -247,7 +247,7 @@ def test_a_pickle_in_the_distances_is_not_opened(tmp_path):
     np.savez(run.path / "distances.npz", layer1=np.array([{}], dtype=object), scale1=1.0)
     with pytest.raises(ValueError, match="pickle"):
         run.distances()
-    _, broken = rebuild_index(tmp_path)
+    broken = update_index(tmp_path).broken
     assert "pickle" in broken[0].reason
 
 
@@ -278,7 +278,7 @@ def damage(folder):
 def test_maps_that_do_not_belong_to_the_images_are_reported(tmp_path):
     record, metrics, images, curves, distances = parts()
     write_run(tmp_path, record, metrics, images.head(1), curves, distances)
-    _, broken = rebuild_index(tmp_path)
+    broken = update_index(tmp_path).broken
     assert "layer 1 has the shape (2, 4, 4)" in broken[0].reason
 
 
@@ -337,35 +337,6 @@ def test_a_distance_rounded_below_zero_is_zero():
 def test_a_run_that_is_being_written_is_not_a_broken_run(tmp_path):
     (tmp_path / "runs/.rd-part.123").mkdir(parents=True)
     assert scan_runs(tmp_path) == ([], [])
-
-
-def test_the_index_holds_every_figure_of_every_run(tmp_path):
-    for seed in (0, 1):
-        write_run(tmp_path, *parts(seed=seed))
-    rebuild_index(tmp_path)
-    index = read_index(tmp_path)
-    assert len(index) == 6
-    assert index.groupby("run_id").is_default.sum().tolist() == [2, 2]
-    first = (tmp_path / "index.parquet").read_bytes()
-    rebuild_index(tmp_path)
-    assert (tmp_path / "index.parquet").read_bytes() == first
-
-
-def test_an_index_of_no_runs_is_empty_and_whole(tmp_path):
-    index, broken = rebuild_index(tmp_path)
-    assert (len(index), broken) == (0, [])
-    assert len(read_index(tmp_path)) == 0
-
-
-def test_a_missing_or_damaged_index_says_which_command_writes_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match="rd4ad results index"):
-        read_index(tmp_path)
-    (tmp_path / "index.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ValueError, match="rd4ad results index"):
-        read_index(tmp_path)
-    pd.DataFrame({"run_id": ["x"]}).to_parquet(tmp_path / "index.parquet")
-    with pytest.raises(ValueError, match="lacking: method"):
-        read_index(tmp_path)
 
 
 def test_a_folder_without_files_names_the_first_missing_one(tmp_path):

@@ -13,9 +13,10 @@ from filelock import FileLock
 
 from rd4ad.cli import main
 from rd4ad.config import TrainingConfig
+from rd4ad.forecast import estimate
 from rd4ad.grid import Cell
 from rd4ad.index import scan_runs
-from rd4ad.sweep import Study, Task, estimate, locally, planned, run_task, shard
+from rd4ad.sweep import Study, Task, locally, planned, run_task, shard
 
 CONFIG = TrainingConfig(backbone="compact", size_px=64, epochs=2, batch_size=4, holdout=0)
 LONG = replace(CONFIG, epochs=20_000)
@@ -163,14 +164,24 @@ def test_the_command_says_what_there_is_to_do_does_it_and_does_it_once(sweep, tm
     assert (code, "2 cells: 2 done" in text, "0 to do" in text) == (0, True, True)
 
 
-def test_what_cannot_be_swept_is_told_before_any_work(sweep, tmp_path, monkeypatch):
-    monkeypatch.setattr("rd4ad.cli.MANY_CELLS", 1)
+def test_what_cannot_be_swept_is_told_before_any_work(sweep, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("rd4ad.commands.sweep.MANY_CELLS", 1)
     code, _, errors = sweep()
     assert (code, "say --yes" in errors) == (2, True)
     for options in (("--workers", "0"), ("--threads", "0")):
         assert sweep(*options)[0] == 2
-    with pytest.raises(SystemExit):
-        sweep("--shard", "3/2")
+    for options in (("--address", "auto"), ("--gpus", "1"), ("--memory-mib", "0")):
+        assert sweep(*options)[0] == 2
+    code, _, errors = sweep("--engine", "ray", "--gpus", "1")
+    assert (code, "say --device cuda" in errors) == (2, True)
+    for options, message in (
+        (("--shard", "3/2"), "expected I/N"),
+        (("--engine", "dask"), "invalid choice: 'dask'"),
+        (("--results", "memory://results"), "gone with the process"),
+    ):
+        with pytest.raises(SystemExit):
+            sweep(*options)
+        assert message in capsys.readouterr().err
     (tmp_path / "results").write_text("a file")
     assert sweep("--yes")[0] == 1
     (tmp_path / "grid.yaml").write_text(GRID.replace("part", "prt"))

@@ -1,0 +1,1 @@
+"""The commands of `rd4ad`, by what they work on."""

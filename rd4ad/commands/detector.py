@@ -1,0 +1,213 @@
+"""`rd4ad train`, `evaluate`, `predict` and `export`: a detector and what it says."""
+
+import argparse
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from rd4ad.commands.command import Bars, UsageError, add_command
+from rd4ad.commands.options import (
+    add_category,
+    add_config_options,
+    add_device,
+    add_engine,
+    check_device,
+    layers,
+    loaded,
+    print_figures,
+    print_skipped,
+)
+from rd4ad.config import Stop, TrainingConfig
+from rd4ad.scoring import FUSIONS, Scoring
+
+
+def add_train(commands: Any) -> None:
+    """Add `rd4ad train` to the command line."""
+    parser = add_command(
+        commands, "train", _train, "Train a detector on a category's normal images."
+    )
+    add_category(parser)
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint to write, .safetensors")
+    add_device(parser)
+    parser.add_argument("--cache-mib", type=int, default=4096, help="memory for teacher features")
+    parser.add_argument("--half", action="store_true", help="store float16, half the size")
+    text = "end with the last epoch that fits into so many minutes"
+    parser.add_argument("--budget-minutes", type=float, help=text)
+    text = "end once so many epochs brought no lower loss of held-out normal images"
+    parser.add_argument("--patience", type=int, help=text)
+    parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out")
+    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    add_config_options(parser)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from rd4ad.checkpoint import checked_name
+    from rd4ad.training import train
+
+    check_device(options.device)
+    try:
+        names = [field.name for field in fields(TrainingConfig)]
+        config = TrainingConfig(**{n: getattr(options, n) for n in names if hasattr(options, n)})
+        checked_name(options.out, ".safetensors")
+        stop = Stop(budget_minutes=options.budget_minutes, patience=options.patience)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if options.out.is_dir():
+        raise UsageError(f"--out {options.out} is a folder: name a file in it, .safetensors")
+    with Bars() as bars:
+        detector = train(
+            options.data,
+            options.category,
+            config,
+            out=options.out,
+            weights=options.weights,
+            device=options.device,
+            cache_mib=options.cache_mib,
+            half=options.half,
+            skip_bad=options.skip_bad,
+            stop=None if stop == Stop() else stop,
+            on_progress=bars.training,
+        )
+    print_skipped(detector.config["skipped"])
+    threshold = detector.calibration.threshold if detector.calibration else None
+    outcome = {"checkpoint": str(options.out), "threshold": threshold} | detector.config
+    if options.json:
+        print(json.dumps(outcome))
+        return 0
+    loss = outcome["final_loss"]
+    took = "" if loss is None else f"loss {loss:.4f}, "
+    if "epochs_done" in outcome:
+        took = f"{outcome['epochs_done']} of {outcome['epochs']} epochs, {took}"
+    print(f"wrote {options.out} ({took}{outcome['seconds']:.0f} s)")
+    if detector.calibration:
+        n = len(detector.calibration.scores)
+        print(f"threshold {threshold:.3f}: {config.quantile:g} quantile of {n} held-out normals")
+    else:
+        print("no threshold: every normal image was trained on (--holdout 0)")
+    return 0
+
+
+def add_evaluate(commands: Any) -> None:
+    """Add `rd4ad evaluate` to the command line."""
+    text = "Measure a checkpoint on a category's test images and store the run."
+    parser = add_command(commands, "evaluate", _evaluate, text)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint that train wrote")
+    add_category(parser)
+    parser.add_argument("--dataset", help="name of the data set for the record (default: folder's)")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
+    add_engine(parser)
+    text = "store the masks too, where their licence allows it: scores again without images"
+    parser.add_argument("--keep-masks", action="store_true", help=text)
+    parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from rd4ad.evaluation import evaluate
+
+    detector = loaded(options)
+    with Bars() as bars:
+        run = evaluate(
+            detector,
+            options.data,
+            options.category,
+            dataset=options.dataset,
+            results=options.results,
+            keep_masks=options.keep_masks,
+            skip_bad=options.skip_bad,
+            on_progress=bars.counted,
+        )
+    print_skipped(run.record["skipped"])
+    print_figures(run.metrics[run.metrics.is_default].to_dict("records"), options.json)
+    if not options.json:
+        print(f"stored {run.path}")
+    return 0
+
+
+def add_predict(commands: Any) -> None:
+    """Add `rd4ad predict` to the command line."""
+    text = "Score images: overlay PNG, raw map (float32 TIFF) and scores.csv."
+    parser = add_command(commands, "predict", _predict, text)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint that train wrote")
+    parser.add_argument("images", type=Path, nargs="+", help="image files or folders (recursive)")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    add_engine(parser)
+    parser.add_argument("--opacity", type=float, default=0.75, help="of the heatmap, 0 to 1")
+    parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out")
+    parser.add_argument("--json", action="store_true", help="print the scores as JSON")
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from rd4ad.inference import predict_files
+
+    if not 0 <= options.opacity <= 1:
+        raise UsageError(f"--opacity must lie in [0, 1]; got {options.opacity}")
+    detector = loaded(options)
+    with Bars() as bars:
+        rows = predict_files(
+            detector,
+            options.images,
+            options.out,
+            opacity=options.opacity,
+            skip_bad=options.skip_bad,
+            on_progress=bars.counted,
+        )
+    skipped = [row["problem"] for row in rows if row["problem"]]
+    print_skipped(skipped)
+    if options.json:
+        print(json.dumps(rows))
+    else:
+        n_images = len(rows) - len(skipped)
+        print(f"{n_images} images; scores, maps and overlays in {options.out}")
+    return 0
+
+
+def add_export(commands: Any) -> None:
+    """Add `rd4ad export` to the command line."""
+    text = "Write a checkpoint as one ONNX model, to be served without torch."
+    parser = add_command(commands, "export", _export, text)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint that train wrote")
+    text = "model to write: .onnx, or of OpenVINO .xml, with its weights beside it"
+    parser.add_argument("--out", type=Path, required=True, help=text)
+    parser.add_argument("--weights", type=Path, help="teacher's weight file, or a folder with it")
+    parser.add_argument(
+        "--format", choices=("onnx", "openvino"), default="onnx", help="kind of model"
+    )
+    text = "8-bit integers, where the figures of --category below --data stay within 0.003"
+    parser.add_argument("--int8", action="store_true", help=text)
+    parser.add_argument("--data", type=Path, help="of --int8: folder of categories")
+    parser.add_argument("--category", help="of --int8: the one that the detector was trained on")
+    own: dict[str, Any] = {"default": argparse.SUPPRESS}  # another scoring has no threshold
+    text = "layers fused, e.g. 2+3; any other scoring than the checkpoint's carries no threshold"
+    parser.add_argument("--layers", type=layers, help=text, **own)
+    parser.add_argument("--fusion", choices=FUSIONS, help="of the upsampled maps", **own)
+    parser.add_argument("--sigma-px", type=float, help="smoothing of the map in pixels", **own)
+    parser.add_argument("--score", choices=("max", "sum"), help="of the map", **own)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from rd4ad.export import export_onnx, export_openvino
+
+    names = [field.name for field in fields(Scoring) if hasattr(options, field.name)]
+    changes = {name: getattr(options, name) for name in names}
+    try:
+        Scoring(**changes)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    where = {"weights": options.weights} | changes
+    if options.int8:
+        from rd4ad.quantisation import export_int8
+
+        if options.format != "onnx":
+            raise UsageError("--int8 is of ONNX models: leave --format out")
+        if not (options.data and options.category):
+            raise UsageError("--int8 is judged by --category below --data: name both")
+        rows = export_int8(options.checkpoint, options.out, options.data, options.category, **where)
+        for row in rows:
+            print(f"{row['metric']:<12} float32 {row['float32']:.4f}  int8 {row['int8']:.4f}")
+    else:
+        write = {"onnx": export_onnx, "openvino": export_openvino}[options.format]
+        write(options.checkpoint, options.out, **where)
+    print(f"wrote {options.out} ({options.out.stat().st_size / 2**20:.1f} MiB)")
+    return 0

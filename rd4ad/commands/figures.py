@@ -1,0 +1,89 @@
+"""`rd4ad score` and `rd4ad bench`: figures of maps from anywhere, and what methods cost."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from rd4ad.catalogue import METHODS
+from rd4ad.commands.command import Bars, UsageError, add_command
+from rd4ad.commands.options import add_category, print_figures
+
+
+def add_score(commands: Any) -> None:
+    """Add `rd4ad score` to the command line."""
+    text = "Figures for anomaly maps that any program wrote (TIFF or NPY)."
+    parser = add_command(commands, "score", _score, text)
+    parser.add_argument(
+        "--maps", type=Path, required=True, help="folder with <type>/<stem>.tiff or .npy"
+    )
+    add_category(parser)
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def _score(options: argparse.Namespace) -> int:
+    from rd4ad.evaluation import score_maps
+
+    with Bars() as bars:
+        figures = score_maps(options.maps, options.data, options.category, on_progress=bars.counted)
+    print_figures(figures, options.json)
+    return 0
+
+
+def add_bench(commands: Any) -> None:
+    """Add `rd4ad bench` to the command line."""
+    text = "Measure what the methods cost on this host: time, memory, disk, fit."
+    parser = add_command(commands, "bench", _bench, text)
+    own: dict[str, Any] = {"nargs": "+", "metavar": "NAME"}
+    parser.add_argument(
+        "--methods", default=list(METHODS), help="names; RD4AD is what others compare with", **own
+    )
+    parser.add_argument("--backbone", default=["resnet18"], help="one or several", **own)
+    parser.add_argument("--size-px", type=int, nargs="+", default=[256], help="one or several")
+    parser.add_argument("--rounds", type=int, default=24, help="images that every method judges")
+    parser.add_argument("--threads", type=int, help="of a process (default: torch's own choice)")
+    parser.add_argument("--data", type=Path, help="folder of categories (default: generated parts)")
+    parser.add_argument("--category", help="a folder below --data, whose normal images are fitted")
+    parser.add_argument("--images", type=int, default=200, help="normal images, if generated")
+    text = "folder of checkpoints whose trainings' seconds count instead of extrapolated ones"
+    parser.add_argument("--checkpoints", type=Path, help=text)
+    parser.add_argument("--results", type=Path, default=Path("results"), help="runs, for quality")
+    text = "record to write; the explorer shows bench/methods*.json of its results folder"
+    parser.add_argument("--out", type=Path, default=Path("results/bench/methods.json"), help=text)
+    parser.add_argument("--json", action="store_true", help="print the record as JSON")
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from rd4ad.benchmark import Plan, benchmark, cases_of
+
+    try:
+        cases = cases_of(options.methods, options.backbone, options.size_px)
+        plan = Plan(
+            rounds=options.rounds,
+            n_threads=options.threads,
+            data=options.data,
+            category=options.category,
+            n_images=options.images,
+            checkpoints=options.checkpoints,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    with Bars() as bars:
+        record = benchmark(
+            cases, options.out, plan, results=options.results, on_progress=bars.counted
+        )
+    if options.json:
+        print(json.dumps(record))
+        return 0
+    print(f"{record['host']}. {record['note']}")
+    for row in record["rows"]:
+        ratio = (
+            "no ratio" if row["seconds_ratio"] is None else f"{row['seconds_ratio']:.2f} x RD4AD"
+        )
+        print(
+            f"{row['method']:<21} {row['backbone']:<16} {row['size_px']:>4} px  {ratio:<13} "
+            f"{row['seconds_per_image']:.3f} s an image, {row['memory_mb']} MB, "
+            f"{row['disk_mb']} MB on disk, fit {row['fit_seconds']} s ({row['fit']})"
+        )
+    print(f"wrote {options.out}")
+    return 0

@@ -1,0 +1,94 @@
+"""`rd4ad results`: index, show, complete and merge stored runs."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from rd4ad.commands.command import add_command
+from rd4ad.commands.sweep import add_missing
+
+
+def add_results(commands: Any) -> None:
+    """Add `rd4ad results` to the command line."""
+    text = "Index the stored runs, or show their figures."
+    parser = commands.add_parser("results", help=text, description=text)
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    text = "Bring results/index.parquet up to the run folders; only new ones are read."
+    index = add_command(actions, "index", _index, text)
+    index.add_argument("--anew", action="store_true", help="read every run again")
+    show = add_command(actions, "show", _show, "Print the figures of the indexed runs.")
+    text = "Give runs that were stored without confidence intervals theirs; no figure changes."
+    intervals = add_command(actions, "intervals", _intervals, text)
+    intervals.add_argument("runs", type=Path, nargs="+", help="run folders")
+    text = "folder of categories, for the masks of runs that do not keep them"
+    intervals.add_argument("--data", type=Path, default=Path("data"), help=text)
+    text = "Copy the runs of other results folders into one: the same once, none over another."
+    merging = add_command(actions, "merge", _merge, text)
+    merging.add_argument("sources", type=Path, nargs="+", help="results folders to copy from")
+    merging.add_argument("--into", type=Path, required=True, help="results folder to copy into")
+    add_missing(actions)
+    for action in (index, show):
+        action.add_argument("--results", type=Path, default=Path("results"), help="results folder")
+    show.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def _index(options: argparse.Namespace) -> int:
+    from rd4ad.index import update_index
+
+    found = update_index(options.results, anew=options.anew)
+    for run in found.broken:
+        print(f"skipped {run.path}: {run.reason}", file=sys.stderr)
+    print(
+        f"indexed {found.n_runs} runs, {found.n_read} of them read; "
+        f"{len(found.broken)} broken runs skipped"
+    )
+    return 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from rd4ad.merging import merge
+
+    merged = merge(options.sources, options.into)
+    for run in merged.broken:
+        print(f"skipped {run.path}: {run.reason}", file=sys.stderr)
+    for source, target in merged.refused:
+        print(f"refused {source}: {target} has other figures under the same id", file=sys.stderr)
+    print(
+        f"{len(merged.added)} runs added to {options.into}, {len(merged.identical)} were there, "
+        f"{len(merged.refused)} refused; `rd4ad results index` lists them"
+    )
+    return int(bool(merged.refused or merged.broken))
+
+
+def _intervals(options: argparse.Namespace) -> int:
+    from rd4ad.comparison import add_intervals
+    from rd4ad.scoring import anomaly_maps
+    from rd4ad.store import read_run
+    from rd4ad.web.lab import own_scoring
+    from rd4ad.web.pictures import masks_of
+
+    for path in options.runs:
+        run = read_run(path.resolve())
+        maps = anomaly_maps(run.distances(), own_scoring(run), run.record["size_px"])
+        masks = masks_of(run, list(run.images()["image"]), options.data)
+        n = int(add_intervals(run, maps, masks).metrics["ci_low"].notna().sum())
+        print(f"{path}: {n} figures have intervals; `rd4ad results index` lists them")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from rd4ad.figures import DEFINITIONS
+    from rd4ad.index import figures_of, read_index
+
+    chosen = read_index(options.results, is_default=True)
+    if options.json:
+        print(figures_of(chosen).to_json(orient="records"))
+        return 0
+    if chosen.empty:
+        print(f"no run in the index of {options.results}: `rd4ad evaluate` stores one")
+        return 0
+    table = chosen.set_index("run_id")[list(DEFINITIONS)] * 100
+    print("percent, at each run's own layers, fusion and smoothing; - where undefined")
+    print(table.round(1).to_string(na_rep="-"))
+    return 0
