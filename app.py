@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from rd4ad.web import certainty, export, frame, leaderboard, reading, tables, widgets
+from rd4ad.web import certainty, contents, export, frame, leaderboard, reading, tables, widgets
 from rd4ad.web.look import KIND_NAMES
 
 if __name__ == "__main__" and not frame.under_streamlit():  # as a Gradio Space runs it
@@ -14,12 +14,12 @@ units = frame.open_page(
     "Anomaly detection on MVTec AD by category: what papers report beside what this code measured. "
     "The kinds of figures are marked and never averaged together.",
 )
-index = reading.measured()
+runs = reading.measured()
 datasets = [leaderboard.MVTEC]
-if index is not None:
-    datasets += sorted(set(index["dataset"]) - {leaderboard.MVTEC})
+if runs is not None:
+    datasets += sorted(set(runs["dataset"]) - {leaderboard.MVTEC})
 
-first, second, third, fourth = st.columns([2, 5, 2, 4], vertical_alignment="top")
+first, second, third, fourth = st.columns([4, 11, 5, 8], vertical_alignment="top")
 with first:
     dataset = widgets.choose(
         "Data set", datasets, "dataset", "Papers' figures are for MVTec AD; ours for each data set."
@@ -33,7 +33,7 @@ with second:
         "Image AUROC ranks images, pixel AUROC all pixels of a category pooled. PRO weighs every "
         "defect the same; it has several definitions, named in each column.",
     )
-cells = [] if index is None else [reading.cells_of(dataset)]
+cells = [] if runs is None else [reading.cells_of(dataset, metric)]
 cells = pd.concat([reading.published(), *cells] if is_mvtec else cells, ignore_index=True)
 cells = cells[cells["metric"] == metric]
 with third:
@@ -71,7 +71,13 @@ if shown.empty:
     st.info("No figure matches this choice: widen one of the controls above.")
     st.stop()
 
-table = leaderboard.wide(shown)
+everything = leaderboard.wide(shown)
+table = leaderboard.narrowed(everything)
+if len(table.columns) < len(everything.columns):
+    st.info(
+        f"The best {len(table.columns)} of {len(everything.columns)} columns by their mean: choose "
+        "methods, sizes or settings above for others."
+    )
 best = leaderboard.best(table, leaderboard.definitions_of(shown))
 card = st.container()
 clicked = widgets.table_with_cells(
@@ -98,7 +104,7 @@ if clicked is not None:
         else:
             title = f"{column} · {leaderboard.row_name(row)}"
             widgets.show_card(title, tables.card(cell, units.text))
-            for run in filter(None, map(reading.run_named, cell["runs"])):
+            for run in filter(None, map(contents.run_named, cell["runs"])):
                 figure = certainty.figure_card(run, cell, units.text)
                 title = f"Run {run.record['run_id']}"
                 widgets.show_card(title, figure | tables.run_card(run), tables.commands(run))
@@ -111,7 +117,7 @@ with left.expander("Compare two columns", expanded="first" in st.query_params):
     )
     other = widgets.choose("Second", names, "second", "See First.", default="○ PaDiM 256")
     compared = leaderboard.delta(table, one, other)
-    told = reading.certainty_of(shown, one, other)
+    told = contents.certainty_of(shown, one, other)
     st.markdown(leaderboard.outcome(compared, one, other))
     st.markdown(certainty.verdict(told))
     st.dataframe(

@@ -1,61 +1,96 @@
-"""Grids over layers, fusion, smoothing, size, backbone and seed, from the stored runs."""
+"""Grids over layers, fusion, smoothing, size, backbone, schedule and seed, from the stored runs."""
 
 import streamlit as st
 
-from rd4ad.web import charts, frame, reading, studies, tables, widgets
+from rd4ad.completeness import filling
+from rd4ad.web import charts, frame, grids, leaderboard, reading, studies, tables, widgets
 
 units = frame.open_page(
     "Ablations",
-    "What a setting is worth: any two of them against each other, from the stored distance maps of "
-    "every run. A cell without a run is shown as missing.",
+    "What a setting is worth: any two of them against each other, and a third side by side, from "
+    "the stored distance maps of every run. A cell without a run is shown as missing.",
 )
-index = reading.measured()
-if index is None:
+runs = reading.measured()
+if runs is None:
     st.stop()
 
-first, second, third, fourth = st.columns(4, vertical_alignment="bottom")
+first, second, third, fourth, fifth = st.columns([3, 3, 2, 2, 2], vertical_alignment="bottom")
 with first:
-    where = widgets.choose_category(index, "Whose runs are laid out.")
+    where = widgets.choose_category(runs, "Whose runs are laid out.")
+stored = reading.scorings_of(*leaderboard.unqualified(where))
+rows = tables.readable(stored)
 with second:
-    metric = widgets.choose_metric(index, "What is compared.")
+    metric = widgets.choose_metric(rows, "What is compared.")
 with third:
     down = widgets.choose_named("Down", studies.AXES, "down", "Setting of the rows.", "layers")
 with fourth:
     across = widgets.choose_named(
         "Across", studies.AXES, "across", "Setting of the columns.", "size_px"
     )
-rows = studies.of_category(index, where)
+with fifth:
+    beside = widgets.choose_named(
+        "Side by side", {"": "nothing"} | studies.AXES, "facet", "One table for each of its values."
+    )
+settings = [name for name in (down, across, beside) if name]
 with st.expander("Hold the other settings"):
-    fixed = widgets.hold(rows, [name for name in studies.AXES if name not in (down, across)])
-if down == across:
-    st.info("Choose two different settings.")
+    fixed = widgets.hold(rows, [name for name in studies.AXES if name not in settings])
+if len(set(settings)) < len(settings):
+    st.info("Choose different settings for rows, columns and tables.")
     st.stop()
 
-table = studies.grid(rows, metric, down, across, fixed)
-if table.empty:
+held = grids.held(rows, fixed)
+found = grids.cells(held, metric, settings)
+if found.empty:
     st.info("No run has these settings: hold fewer of them.")
     st.stop()
-left, right = st.columns(2)
-with left:
-    st.subheader(f"{tables.FIGURES[metric]}, {units.name}")
+clicked: list[str] = []
+for number, (value, mine) in enumerate(grids.facets(found, beside)):
+    if number == grids.MOST_FACETS:
+        st.info(f"The first {number} tables are shown: hold {studies.AXES[beside].lower()}.")
+        break
+    named = f" · {studies.AXES[beside]}: {value}" if beside else ""
+    st.subheader(f"{tables.FIGURES[metric]}, {units.name}{named}")
+    left, right = st.columns(2)
+    means, spread = (grids.laid_out(mine, part, down, across) for part in ("mean", "sd"))
+    with left:
+        cell = widgets.table_with_cells(
+            grids.styled(mine, down, across, units.text), means,
+            f"{tables.FIGURES[metric]} by {down} and {across}{named}; best: "
+            + grids.in_words(mine, down, across, units.text),
+            head=studies.AXES[down], at=f"cell{number}",
+        )  # fmt: skip
+    with right:
+        widgets.show(
+            charts.lines(
+                means.T, spread.T, x_title=studies.AXES[across],
+                y_title=f"{tables.FIGURES[metric]}, {units.name}", factor=units.factor,
+            ),
+            f"Lines of {tables.FIGURES[metric]} over {across}, one for each {down}{named}",
+            f"lines{number}",
+        )  # fmt: skip
+    if cell:
+        clicked += grids.runs_behind(mine, *cell, down, across)
+st.caption(
+    f"Down: {studies.AXES[down].lower()}; across: {studies.AXES[across].lower()}. {tables.MARK}: "
+    f"best of its table. {grids.ALIKE}: not told apart from it by Welch's test over the runs of "
+    "both cells (95%, not corrected for the number of cells); without ±, a cell is one run, which "
+    "tells nothing of that. Means and ± (standard deviation) are over what is neither laid out nor "
+    "held, seeds as a rule. A dash: no such run. Click a cell for its runs."
+)
+holes = grids.holes(stored.loc[held.index], settings)
+if holes:
+    with st.expander(f"Missing trainings: {len(holes)}"):
+        st.markdown("A grid that fills them, for `rd4ad sweep grid.yaml --data DIR`:")
+        st.code(filling(holes, leaderboard.unqualified(where)[0]), language="yaml")
+if clicked:
+    st.subheader("Runs of the cells clicked")
+    behind = runs[runs["run_id"].isin(clicked)]
     st.dataframe(
-        studies.styled_grid(table, units.text), width="stretch",
-        placeholder="–", alt=f"{tables.FIGURES[metric]} by {down} and {across}",
+        tables.with_links(behind, units.text), width="stretch", hide_index=True, placeholder="–",
+        column_config={"Images": st.column_config.LinkColumn(display_text="open")},
+        alt="Runs of the cells clicked",
     )  # fmt: skip
-    st.caption(
-        f"Down: {studies.AXES[down].lower()}; across: {studies.AXES[across].lower()}. "
-        f"{tables.MARK}: best of the grid. Mean over what is neither laid out nor held; a dash: "
-        "no such run."
-    )
-with right:
-    widgets.show(
-        charts.lines(
-            table.T, x_title=studies.AXES[across],
-            y_title=f"{tables.FIGURES[metric]}, {units.name}", factor=units.factor,
-        ),
-        f"Lines of {tables.FIGURES[metric]} over {across}, one for each {down}",
-        "lines",
-    )  # fmt: skip
+    st.caption("Figures are those at each run's own scoring.")
 
 st.subheader("Two settings side by side")
 known = studies.settings(rows)
@@ -69,4 +104,7 @@ st.dataframe(
     studies.styled_pair(studies.side_by_side(rows, chosen, against), units), width="stretch",
     placeholder="–", alt="All figures of two settings and their difference",
 )  # fmt: skip
-st.caption("Difference: first minus second. Single runs: a small difference may be chance.")
+st.caption(
+    "Difference: first minus second. Real: more than the seeds of both explain (Welch, 95%); of "
+    "single runs that cannot be told."
+)

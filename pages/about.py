@@ -45,10 +45,10 @@ with right:
         "- The other methods are implementations of this project after their papers; each run "
         "names its backbone and where it differs.\n"
     )
-    index = reading.measured()
-    if index is not None:
+    runs = reading.measured()
+    if runs is not None:
         st.dataframe(
-            tables.runs_count(index),
+            tables.runs_count(runs),
             hide_index=True,
             width="stretch",
             placeholder="–",

@@ -7,6 +7,7 @@ from rd4ad.published import OBJECTS, TEXTURES
 from rd4ad.web import (
     certainty,
     charts,
+    contents,
     frame,
     leaderboard,
     reading,
@@ -15,13 +16,13 @@ from rd4ad.web import (
     widgets,
 )
 
+MOST_DOTS, MOST_ROWS, MOST_CURVES = 40, 200, 12
 units = frame.open_page(
     "Category",
     "One category at a time: every figure known of it, the curves behind the measured ones, and "
     "how far the scores of normal and defective images lie apart.",
 )
-index = reading.measured()
-runs = None if index is None else tables.runs_table(index)
+runs = reading.measured()
 names = leaderboard.categories(runs, TEXTURES + OBJECTS)
 
 first, second, third = st.columns([6, 9, 8], vertical_alignment="top")
@@ -38,7 +39,7 @@ with second:
 
 with third:
     sources = widgets.choose_sources(leaderboard.SOURCES, (leaderboard.PAPER, leaderboard.OURS))
-cells = [] if index is None else [reading.cells_of(dataset)]
+cells = [] if runs is None else [reading.cells_of(dataset, metric)]
 cells += [reading.published()] if dataset == leaderboard.MVTEC else []
 cells = leaderboard.of_category(cells, metric, category, sources)
 mine = pd.DataFrame() if runs is None else tables.of_category(runs, dataset, category)
@@ -49,13 +50,17 @@ with left:
     if cells.empty:
         st.info("No figure of this kind is known.")
     else:
+        cells = cells.tail(MOST_DOTS)  # the best are last
         widgets.show(
             charts.dots(cells, leaderboard.labels(cells), units.factor, units.name),
             f"{leaderboard.METRICS[metric]} of {category} by method, {units.name}: "
             + tables.in_words(cells, units.text),
             "dots",
         )
-        st.caption("Hollow: a paper's figure; filled: measured here; dotted: a third party's.")
+        st.caption(
+            "Hollow: a paper's figure; filled: measured here; dotted: a third party's."
+            + (f" The best {MOST_DOTS} are shown." if len(cells) == MOST_DOTS else "")
+        )
 with right:
     st.subheader("Scores of test images")
     if mine.empty:
@@ -70,9 +75,9 @@ with right:
         by_type = st.toggle(
             "By defect type", key="by_type", bind="query-params", help="One colour each."
         )
-        run = reading.run_named(run_id)
+        run = contents.run_named(run_id)
         if run is not None:
-            images = reading.images_of(run)
+            images = contents.images_of(run)
             widgets.show(
                 charts.histogram(images, by_type=by_type),
                 "Histogram of anomaly scores: " + tables.scores_in_words(images),
@@ -94,23 +99,25 @@ if not compared.empty:
 if not mine.empty:
     st.subheader("Measured runs")
     st.dataframe(
-        tables.runs_in_words(mine, units.text), width="stretch", hide_index=True,
+        tables.runs_in_words(mine.head(MOST_ROWS), units.text), width="stretch", hide_index=True,
         placeholder="–", alt=f"Measured runs of {category}",
     )  # fmt: skip
     st.caption(
         "In brackets: the 95% interval over test images, where the run keeps one. It does not "
         "cover another seed."
+        + (f" The first {MOST_ROWS} of {len(mine)} runs." if len(mine) > MOST_ROWS else "")
     )
-    seeds = certainty.seeds_table(index, dataset, category, units.text)
+    seeds = certainty.seeds_table(reading.spread_of(dataset, category), units.text)
     if not seeds.empty:
         st.dataframe(seeds, width="stretch", hide_index=True, placeholder="–",
                      alt=f"Mean and standard deviation over seeds, {category}")  # fmt: skip
         st.caption("Mean ± standard deviation over the seeds of one setting.")
     st.subheader("Curves")
     kind = widgets.pick(
-        "Curve", charts.CURVES, "curve", "All measured runs over each other; hover for thresholds."
+        "Curve", charts.CURVES, "curve", "Measured runs over each other; hover for thresholds."
     )
-    stored = reading.curves_by_label(mine, kind)
+    drawn = widgets.choose_runs(mine, "Whose curves are drawn.", MOST_CURVES)
+    stored = contents.curves_by_label(drawn, kind)
     if not stored:
         st.info("This curve is not defined for these runs (no masks, or one kind of image only).")
     else:
@@ -128,7 +135,7 @@ st.caption(
     "Scores of normal (light) and defective (dark) test images, one panel a category: the less "
     "they overlap, the better. Categories without a stored run say so."
 )
-panels = reading.images_by_category(runs, dataset, names)
+panels = contents.images_by_category(runs, dataset, names)
 widgets.show(
     charts.small_histograms(panels),
     "Small histograms of scores: "

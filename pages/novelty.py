@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from rd4ad.web import charts, frame, novelty, reading, tables, widgets
+from rd4ad.web import charts, contents, frame, novelty, reading, tables, widgets
 from rd4ad.web.look import KIND_NAMES
 
 units = frame.open_page(
@@ -10,7 +10,7 @@ units = frame.open_page(
     "One class of a data set is normal, all others are novel. The method learns from the one, is "
     "tested on all, and scores an image by the sum of its anomaly map.",
 )
-found = novelty.studies(reading.novelty_runs())
+found = novelty.studies(contents.novelty_runs())
 st.subheader(f"Mean image AUROC over ten classes, {units.name}")
 st.dataframe(
     novelty.overview(found, reading.studies(), units.text), width="stretch", hide_index=True,
@@ -44,7 +44,7 @@ with second:
         "Of the histogram and the images below.",
     )  # fmt: skip
 
-images = {name: reading.images_of(run) for name, run in study.runs.items()}
+images = {name: contents.images_of(run) for name, run in study.runs.items()}
 table = novelty.class_table(study, images)
 left, right = st.columns(2)
 with left:
@@ -66,7 +66,7 @@ with left:
     )
 with right:
     widgets.show(
-        charts.curve_chart("image_roc", reading.roc_by_class(study.runs)),
+        charts.curve_chart("image_roc", contents.roc_by_class(study.runs)),
         f"ROC curves of {len(table)} classes: {novelty.in_words(table, units.text)}",
         "roc",
     )
@@ -98,7 +98,7 @@ widgets.show(
 )
 
 st.subheader(f"Images that fool it, {novelty.named(chosen)} being normal")
-pictures = reading.novelty_images(dataset)
+pictures = contents.novelty_images(dataset)
 fooled = novelty.fooled(images[chosen])
 for title, rows in (
     ("Normal, and scored most novel", fooled.normals),

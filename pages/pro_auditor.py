@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from rd4ad.web import audit, charts, frame, reading, tables, widgets
+from rd4ad.web import audit, charts, contents, frame, reading, tables, widgets
 
 units = frame.open_page(
     "PRO auditor",
@@ -16,21 +16,19 @@ own = st.file_uploader(
     help="numpy.savez('mine.npz', maps=maps, masks=masks); higher is more anomalous. It is read in "
     "memory, never stored, and forgotten when you leave the page.",
 )
-index = reading.measured()
+runs = reading.measured()
 found = None
 if own is not None:
     try:
-        found = reading.audited(audit.read_npz(own.getvalue()))
+        found = contents.audited(audit.read_npz(own.getvalue()))
     except ValueError as error:
         st.error(f"{own.name}: {error}", icon=":material/error:")
         st.stop()
-elif index is not None:
-    run = reading.run_named(
-        widgets.choose_run(tables.runs_table(index), "The stored run that is audited.")
-    )
+elif runs is not None:
+    run = contents.run_named(widgets.choose_run(runs, "The stored run that is audited."))
     if run is None:
         st.stop()
-    found = reading.audited_run(run)
+    found = contents.audited_run(run)
 
 if found is not None:
     left, right = st.columns([2, 3])

@@ -2,23 +2,22 @@
 
 import streamlit as st
 
-from rd4ad.web import charts, frame, gallery, lab, reading, tables, widgets
+from rd4ad.web import charts, contents, frame, gallery, lab, reading, tables, widgets
 
 units = frame.open_page(
     "Threshold",
     "Move the threshold and see what it costs: which defects are missed, which good parts are "
     "thrown away, and where that lies on the curves.",
 )
-index = reading.measured()
-if index is None:
+runs = reading.measured()
+if runs is None:
     st.stop()
-runs = tables.runs_table(index)
-run = reading.run_named(
+run = contents.run_named(
     widgets.choose_run(runs, "A stored run; its test images and scores are shown.")
 )
 if run is None:
     st.stop()
-images = reading.images_of(run)
+images = contents.images_of(run)
 start = gallery.first_threshold(run, images)
 low, high = gallery.score_range(images)
 
@@ -38,7 +37,7 @@ counts = lab.confusion(images, threshold)
 for column, (name, count) in zip(st.columns(len(counts)), counts.items(), strict=True):
     column.metric(name.capitalize(), count, help=gallery.MEANING[name])
 
-curves = reading.curves_of(run)
+curves = contents.curves_of(run)
 first, second, third = st.columns(3)
 with first:
     widgets.show(

@@ -14,7 +14,7 @@ from rd4ad.store import read_run
 from rd4ad.web import answers
 from rd4ad.web.judging import BusyError, Detectors
 from rd4ad.web.leaderboard import MVTEC, measured_cells, published_cells
-from rd4ad.web.tables import runs_table
+from rd4ad.web.tables import in_order
 from rd4ad.web.uploads import MAX_BYTES, RefusedError, read_upload
 
 Metric = Literal["pixel_auroc", "image_auroc", "pro"]
@@ -37,17 +37,17 @@ def router(results: Path, detectors: Detectors, kept: answers.Kept) -> APIRouter
         """Return every cell of the leaderboard for one figure, fractions in [0, 1]."""
         table = read_published(results)
         cells = [published_cells(table, averages(table))] if dataset == MVTEC else []
-        index = _index(results)
-        if index is not None:
-            cells.append(measured_cells(index, dataset))
+        measured = _runs(results)
+        if measured is not None:
+            cells.append(measured_cells(measured, dataset, [metric]))
         rows = pd.concat(cells, ignore_index=True) if cells else pd.DataFrame({"metric": []})
         return _records(rows[rows["metric"] == metric])
 
     @api.get("/runs")
     def runs() -> list[dict[str, Any]]:
         """Return one row a stored run: its settings, and its figures at its own scoring."""
-        index = _index(results)
-        return [] if index is None else _records(runs_table(index))
+        measured = _runs(results)
+        return [] if measured is None else _records(in_order(measured))
 
     @api.get("/runs/{run_id}", responses=_PROBLEMS)
     def run(run_id: Name) -> dict[str, Any]:
@@ -114,9 +114,9 @@ def router(results: Path, detectors: Detectors, kept: answers.Kept) -> APIRouter
     return api
 
 
-def _index(results: Path) -> pd.DataFrame | None:
+def _runs(results: Path) -> pd.DataFrame | None:
     try:
-        return read_index(results)
+        return read_index(results, is_default=True)
     except (FileNotFoundError, ValueError):
         return None  # no run is measured yet; the explorer's pages say what to do
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from rd4ad.comparison import NOT_STORED, Difference, Resampled, differences, seed_spread
+from rd4ad.comparison import NOT_STORED, Difference, Resampled, differences
 from rd4ad.store import Run
 from rd4ad.web.leaderboard import AVERAGES, PRO_DEFINITIONS, labels
 from rd4ad.web.tables import FIGURES, Text, readable, with_interval
@@ -99,21 +99,18 @@ def figure_card(run: Run, cell: "pd.Series[Any]", text: Text) -> dict[str, str]:
     return {"Figure": f"{said}, 95% interval over test images"}
 
 
-def seeds_table(index: pd.DataFrame, dataset: str, category: str, text: Text) -> pd.DataFrame:
-    """Return mean ± standard deviation of every setting of a category with several seeds, as text.
+def seeds_table(spread: pd.DataFrame, text: Text) -> pd.DataFrame:
+    """Return mean ± standard deviation of every setting with several seeds, as text.
 
     Args:
-        index: as `rd4ad.index.read_index` returns it.
-        dataset: of the category.
-        category: whose runs.
+        spread: of one category; see `rd4ad.comparison.seed_spread`.
         text: prints one figure.
     """
-    mine = index[index["is_default"] & (index["dataset"] == dataset)]
-    spread = seed_spread(mine[mine["category"] == category]).dropna(subset="sd")
-    spread = spread[spread["metric"].isin(list(FIGURES))]
+    spread = spread.dropna(subset="sd")
     settings = {
         "method": "Method", "backbone": "Backbone", "size_px": "Size, px", "layers": "Layers",
-        "fusion": "Fusion", "smoothing": "Smoothing, px", "epochs": "Epochs", "n": "Seeds",
+        "fusion": "Fusion", "smoothing": "Smoothing, px", "epochs": "Epochs",
+        "variant": "Besides", "n": "Seeds",
     }  # fmt: skip
     said = [f"{text(m)} ± {text(sd)}" for m, sd in zip(spread["mean"], spread["sd"], strict=True)]
     table = spread.assign(said=said).pivot(index=list(settings), columns="metric", values="said")

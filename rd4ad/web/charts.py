@@ -55,7 +55,8 @@ def curve_chart(
         limit: false-positive rate up to which PRO integrates: marked, and its area shaded.
         at: a threshold: the point that it gives is marked on every curve.
     """
-    figure = _figure(title=CURVES[kind], hovermode="closest")
+    legend_px = 20 * max(len(curves) - 4, 0)  # which would else lie over the axis
+    figure = _figure(_HEIGHT_PX + legend_px, title=CURVES[kind], hovermode="closest")
     for i, (label, curve) in enumerate(curves.items()):
         hue = SERIES[i % len(SERIES)]
         x, y, threshold = (curve[name].to_numpy() for name in ("x", "y", "threshold"))
@@ -170,7 +171,7 @@ def small_histograms(
     ]
     figure = make_subplots(
         rows, columns, subplot_titles=titles,
-        vertical_spacing=0.5 / rows, horizontal_spacing=0.03,
+        vertical_spacing=0.6 / rows, horizontal_spacing=0.03,
     )  # fmt: skip
     for i, images in enumerate(tables.values()):
         place = {"row": i // columns + 1, "col": i % columns + 1}
@@ -182,7 +183,7 @@ def small_histograms(
             _add_bars(figure, images["score"], name, scores, hue, opacity=0.75, showlegend=False,
                       **place)  # fmt: skip
     figure.update_layout(
-        height=110 * rows + 40, barmode="overlay", margin={"l": 10, "r": 10, "t": 30, "b": 10}
+        height=150 * rows + 40, barmode="overlay", margin={"l": 10, "r": 10, "t": 50, "b": 10}
     )
     figure.update_yaxes(showticklabels=False)
     return figure
@@ -216,17 +217,25 @@ def dots(cells: pd.DataFrame, labels: Sequence[str], factor: float, unit: str) -
 
 
 def lines(
-    table: pd.DataFrame, *, x_title: str, y_title: str, factor: float, categorical: bool = True
+    table: pd.DataFrame, spread: pd.DataFrame, *, x_title: str, y_title: str, factor: float
 ) -> go.Figure:
-    """Return one line with markers a column over the table's index."""
+    """Return one line with markers a column over the table's index, with bars of their spread.
+
+    Args:
+        table: what is drawn; nan where a line is broken.
+        spread: of the same shape, what lies above and below; nan where it is not known.
+        x_title: of the index.
+        y_title: of the values.
+        factor: times the values is what is shown.
+    """
     figure = _figure()
     for i, name in enumerate(table.columns):
-        x = table.index.astype(str) if categorical else table.index
         figure.add_scatter(
-            x=x, y=table[name] * factor, name=str(name), mode="lines+markers", connectgaps=False,
-            line={"color": SERIES[i % len(SERIES)]}, marker={"size": 9},
+            x=table.index.astype(str), y=table[name] * factor, name=str(name), connectgaps=False,
+            mode="lines+markers", line={"color": SERIES[i % len(SERIES)]}, marker={"size": 9},
+            error_y={"array": (spread[name] * factor).fillna(0), "thickness": 1},
         )  # fmt: skip
-    figure.update_xaxes(title=x_title, type="category" if categorical else "linear")
+    figure.update_xaxes(title=x_title, type="category")
     figure.update_yaxes(title=y_title)
     return figure
 

@@ -67,7 +67,7 @@ def open_page(title: str, answer: str) -> Units:
 def _sources() -> str:
     found = ", ".join(reading.categories_on_disk())
     images = found or "not on disk; RD4AD_DATA names the folder of categories"
-    n_runs = len(reading.run_names())
+    n_runs = reading.n_stored()
     return f"**Data source** · runs stored: {n_runs} · images: generated parts; MVTec AD: {images}"
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from rd4ad.catalogue import METHODS, title_of
+from rd4ad.catalogue import METHODS, NO_BACKBONE, title_of
 from rd4ad.comparison import seed_spread
-from rd4ad.published import GROUPS, KEYS, average
+from rd4ad.index import figures_of
+from rd4ad.published import GROUPS, KEYS
 from rd4ad.scoring import layers_name
 from rd4ad.web.look import BACKBONES, KIND_MARKS
 
@@ -29,7 +30,10 @@ AVERAGES = {"avg_texture": "Textures", "avg_object": "Objects", "avg_total": "To
 CELL_COLUMNS = (
     *KEYS, "category", "definition", "value", "sd", "kind", "source", "note", "stated", "runs",
 )  # fmt: skip
-_RUN_KEYS = ["method", "backbone", "size_px", "epochs", "layers", "fusion", "smoothing"]
+MOST_COLUMNS = 60  # more are neither read nor drawn in time
+_RUN_KEYS = [
+    "method", "backbone", "size_px", "epochs", "variant", "layers", "fusion", "smoothing",
+]  # fmt: skip
 
 
 def published_cells(table: pd.DataFrame, averages: pd.DataFrame) -> pd.DataFrame:
@@ -48,43 +52,44 @@ def published_cells(table: pd.DataFrame, averages: pd.DataFrame) -> pd.DataFrame
     return cells.assign(runs=none, sd=float("nan"))[list(CELL_COLUMNS)]
 
 
-def measured_cells(index: pd.DataFrame, dataset: str) -> pd.DataFrame:
+def measured_cells(
+    runs: pd.DataFrame, dataset: str, metrics: Collection[str] = tuple(METRICS)
+) -> pd.DataFrame:
     """Return the cells of the runs on a data set, each at its own scoring.
 
     Several seeds of one setting make one cell: their mean, and in `sd` their standard deviation.
     Averages over categories are there only where every category was measured.
 
     Args:
-        index: as `rd4ad.index.read_index` returns it.
-        dataset: name of a data set in it.
+        runs: rows of `rd4ad.index.read_index` at the runs' own scoring.
+        dataset: name of a data set among them.
+        metrics: keys of `METRICS`; each takes a row a run, which is much with many runs.
     """
-    wanted = [*METRICS, *PRO_DEFINITIONS]
-    rows = index[
-        index["is_default"] & (index["dataset"] == dataset) & index["metric"].isin(wanted)
-    ].dropna(subset="value")
+    rows = runs[runs["dataset"] == dataset]
     rows = rows.assign(epochs=rows["epochs"].fillna(-1))
+    kept = {name: (name,) for name in METRICS} | {"pro": tuple(PRO_DEFINITIONS)}
+    rows = figures_of(rows, [figure for name in metrics for figure in kept[name]])
     cells = seed_spread(rows).rename(columns={"mean": "value"})
     cells["definition"] = cells["metric"].map(PRO_DEFINITIONS).fillna("exact")
     everything = GROUPS if dataset == MVTEC else {"avg_total": tuple(sorted(set(rows["category"])))}
-    means = []
-    for key, members in cells.assign(kind="reproduced").groupby([*_RUN_KEYS, "metric"], sort=False):
-        for name, categories in everything.items():
-            inside = members[members["category"].isin(categories)]
-            try:
-                mean = average(inside, categories)
-            except ValueError:  # a category was not measured: no average
-                continue
-            mean_of = tuple(run for runs in inside["runs"] for run in runs)
-            definition = members["definition"].iloc[0]
-            means.append((*key, name, mean, mean_of, definition))
-    columns = [*_RUN_KEYS, "metric", "category", "value", "runs", "definition"]
-    cells = pd.concat([cells, pd.DataFrame(means, columns=columns)], ignore_index=True)
+    means = [_means(cells, name, categories) for name, categories in everything.items()]
+    cells = pd.concat([cells, *means], ignore_index=True)
     is_pro = cells["metric"].isin(PRO_DEFINITIONS)
     cells["setting"] = _settings(cells)
     cells["metric"] = cells["metric"].mask(is_pro, "pro")
     cells["method"] = cells["method"].map(title_of)
     cells = cells.assign(by=OURS, kind="reproduced", source=OURS, note="", stated=float("nan"))
     return cells.astype({"size_px": "Int64"})[list(CELL_COLUMNS)]
+
+
+def _means(cells: pd.DataFrame, name: str, categories: Collection[str]) -> pd.DataFrame:
+    """Return the mean over categories of every setting that was measured on all of them."""
+    inside = cells[cells["category"].isin(categories)]
+    groups = inside.groupby([*_RUN_KEYS, "metric", "definition"], sort=False)
+    means = groups.agg(
+        value=("value", "mean"), runs=("runs", "sum"), n=("category", "size")
+    ).reset_index()
+    return means[means["n"] == len(categories)].drop(columns="n").assign(category=name)
 
 
 def _settings(cells: pd.DataFrame) -> pd.Series:
@@ -96,8 +101,9 @@ def _settings(cells: pd.DataFrame) -> pd.Series:
     schedule = cells["method"].map({m: entry.epochs for m, entry in entries.items()})
     is_usual = (cells["epochs"] == -1) | (cells["epochs"] == schedule)
     epochs = cells["epochs"].map("{:g} epochs".format).mask(is_usual, "")
-    joined = said.where(~usual, "") + " " + epochs
-    return joined.str.strip().replace("", "one-class")
+    parts = zip(said.where(~usual, ""), epochs, cells["variant"].fillna(""), strict=True)
+    joined = [", ".join(filter(None, words)) or "one-class" for words in parts]
+    return pd.Series(joined, cells.index)
 
 
 def choose(
@@ -156,7 +162,7 @@ def labels(cells: pd.DataFrame) -> pd.Series:
         method, backbone, size, by, setting, kind, metric, definition = row
         words = [KIND_MARKS[kind], method]
         if by != PAPER:
-            words.append(BACKBONES.get(backbone, backbone))
+            words.append("" if backbone == NO_BACKBONE else BACKBONES.get(backbone, backbone))
         words.append(size)
         if setting != "one-class":
             words.append(f"({setting})")
@@ -190,6 +196,18 @@ def wide(cells: pd.DataFrame) -> pd.DataFrame:
         index="category", columns="column", values="value", aggfunc="first", sort=False
     )
     return table.loc[rows, order]
+
+
+def narrowed(table: pd.DataFrame, most: int = MOST_COLUMNS) -> pd.DataFrame:
+    """Return a table of `most` columns at most: beyond, those of the highest mean, in their order.
+
+    >>> narrowed(pd.DataFrame({"a": [0.9], "b": [0.7], "c": [0.8]}), most=2).columns.tolist()
+    ['a', 'c']
+    """
+    if len(table.columns) <= most:
+        return table
+    best_first = table.mean().sort_values(ascending=False, kind="stable").index[:most]
+    return table[[column for column in table.columns if column in set(best_first)]]
 
 
 def row_name(category: str) -> str:

@@ -62,6 +62,8 @@ def setting_of(run: Run) -> str:
         said.append(f"learning rate {config['learning_rate']:g}")
     if config["loss"] != LOSS_NAMES[0]:
         said.append(f"{config['loss']} loss".replace("_", " "))
+    if "precision" in config:  # float32 goes unsaid in a record
+        said.append(config["precision"])
     limits = {"training": config["n_train"], "test": config["n_test"]}
     said += [f"{n} {split} images" for split, n in limits.items() if n]
     if config["n_held_out"]:

@@ -3,27 +3,20 @@
 import json
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
-from numpy.typing import NDArray
 
-from rd4ad.comparison import Difference, Resampled, mean_of, resample
-from rd4ad.data.folders import DatasetError
-from rd4ad.data.novelty import TITLES, images_by_name, set_named
-from rd4ad.index import read_index
+from rd4ad.comparison import seed_spread
+from rd4ad.data.novelty import TITLES
+from rd4ad.index import broken_runs, figures_of, read_index, run_folders
 from rd4ad.published import averages, read_published
-from rd4ad.scoring import layers_name
-from rd4ad.store import Run, named, read_run
-from rd4ad.web import certainty, lab, pictures
-from rd4ad.web.audit import Upload
-from rd4ad.web.leaderboard import measured_cells, published_cells, unqualified
-from rd4ad.web.tables import of_category, run_label
+from rd4ad.store import named
+from rd4ad.web.leaderboard import measured_cells, published_cells
+from rd4ad.web.tables import in_order, of_category
 from rd4ad.web.widgets import empty
 
 # It warns of every cached function made before Streamlit runs, as `rd4ad serve` makes them.
@@ -35,13 +28,6 @@ DATA = Path(os.environ.get("RD4AD_DATA", _ROOT / "data"))
 """Folder of categories in MVTec layout, from which the pages show images where it is there."""
 
 
-def run_names() -> list[str]:
-    """Return the names of the run folders, broken ones too."""
-    folder = RESULTS / "runs"
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path.name for path in found if path.is_dir() and not path.name.startswith("."))
-
-
 def categories_on_disk() -> list[str]:
     """Return the names of the categories below `DATA`."""
     folders = DATA.iterdir() if DATA.is_dir() else ()
@@ -51,7 +37,7 @@ def categories_on_disk() -> list[str]:
 def published() -> pd.DataFrame:
     """Return the cells of the published figures; see `rd4ad.web.leaderboard`."""
     names = ("published/mvtec.csv", "published/mvtec_later.csv")
-    return _published(RESULTS, [_modified(RESULTS / name) for name in names])
+    return _published(RESULTS, [modified_at(RESULTS / name) for name in names])
 
 
 def studies() -> pd.DataFrame:
@@ -65,212 +51,86 @@ def complexity() -> pd.DataFrame:
 
 
 def measured() -> pd.DataFrame | None:
-    """Return the index of measured runs; None where there is none.
+    """Return one row a measured run, with its figures at its own scoring; None where there is none.
 
-    Says on the page what is missing or broken, and which command mends it. Runs of one-class
-    novelty have a page of their own, see `novelty_runs`.
+    Says on the page what is missing or broken, and which command mends it; no run is opened for
+    that. Runs of one-class novelty have a page of their own, see `novelty_runs`.
     """
-    index = None
-    try:
-        index = _index(RESULTS, _modified(RESULTS / "index.parquet"))
-    except FileNotFoundError:
-        pass  # as on a fresh results folder; said below
-    except ValueError as error:
-        st.warning(f"The measured runs cannot be shown. {error}", icon=":material/warning:")
-        return None
-    listed = set() if index is None else set(index["run_id"])
-    if index is not None:
-        index = index[~index["dataset"].isin(TITLES)]
-    unlisted = 0
-    for name in run_names():
-        path = RESULTS / "runs" / name
-        whole = not (reason := _broken(path, _modified(path)))
-        unlisted += whole and name not in listed
-        if reason:
-            st.warning(f"A run was skipped: {name}. {reason}", icon=":material/warning:")
-    if unlisted:
-        st.info(f"Stored runs that are not listed yet: {unlisted}. `rd4ad results index`")
-    elif index is None or index.empty:
+    found = _listed()
+    if found is None and (RESULTS / "index.parquet").exists():
+        return None  # damaged, as was said
+    for name, reason in ({} if found is None else found.broken).items():
+        st.warning(f"A run was skipped: {name}. {reason}", icon=":material/warning:")
+    if unlisted := _stored() - (frozenset() if found is None else found.known):
+        st.info(f"Stored runs that are not listed yet: {len(unlisted)}. `rd4ad results index`")
+    elif found is None or found.runs.empty:
         empty(
             "No measured run yet. The first command stores one, the second lists it here.",
             "rd4ad evaluate CHECKPOINT --data DIR --category NAME\nrd4ad results index",
         )
-    return None if index is None or index.empty else index
+    return None if found is None or found.runs.empty else found.runs
 
 
-def cells_of(dataset: str) -> pd.DataFrame:
-    """Return the leaderboard's cells of the measured runs of a data set; there must be an index."""
-    return _measured_cells(RESULTS, _modified(RESULTS / "index.parquet"), dataset)
-
-
-def novelty_runs() -> list[Run]:
-    """Return the listed runs of one-class novelty; what cannot be read is said on the page."""
-    try:
-        index = _index(RESULTS, _modified(RESULTS / "index.parquet"))
-    except FileNotFoundError:
-        return []  # the page says which command stores one
-    except ValueError as error:
-        st.warning(f"The measured runs cannot be shown. {error}", icon=":material/warning:")
-        return []
-    names = index.loc[index["dataset"].isin(TITLES), "run_id"].unique()
-    return [run for run in map(run_named, names) if run is not None]
-
-
-def roc_by_class(runs: Mapping[str, Run]) -> dict[str, pd.DataFrame]:
-    """Return the image ROC of runs by class."""
-    curves = {name: curves_of(run) for name, run in runs.items()}
-    return {name: table[table["curve"] == "image_roc"] for name, table in curves.items()}
-
-
-def novelty_images(dataset: str) -> dict[str, NDArray[np.uint8]]:
-    """Return a novelty set's test images by name; none where they are not here or not to be shown.
+@dataclass(frozen=True)
+class Listed:
+    """What the index lists.
 
     Args:
-        dataset: its title.
+        runs: one row a run at its own scoring, in the pages' order; novelty's left out.
+        novelty: names of the runs of one-class novelty.
+        broken: names of the runs that it left out, and why.
+        known: names of all of them.
     """
-    chosen = set_named(TITLES[dataset])
-    return _novelty_images(DATA, TITLES[dataset]) if chosen.is_shown else {}
+
+    runs: pd.DataFrame
+    novelty: tuple[str, ...]
+    broken: dict[str, str]
+    known: frozenset[str]
 
 
-def run_named(run_id: str) -> Run | None:
-    """Return a run, its record and figures in memory; None, said on the page, if it is broken."""
+def n_stored() -> int:
+    """Return how many run folders there are, listed or not."""
+    return len(_stored())
+
+
+def _stored() -> frozenset[str]:
+    return _folders(RESULTS, modified_at(RESULTS / "runs"))
+
+
+def _listed() -> Listed | None:
     try:
-        return _run(RESULTS / "runs" / run_id, _modified(RESULTS / "runs" / run_id))
+        return _index(RESULTS, modified_at(RESULTS / "index.parquet"))
+    except FileNotFoundError:
+        return None  # as on a fresh results folder; the page says which command stores a run
     except ValueError as error:
-        st.warning(f"This run cannot be read. {error}", icon=":material/warning:")
+        st.warning(f"The measured runs cannot be shown. {error}", icon=":material/warning:")
         return None
 
 
-def images_of(run: Run) -> pd.DataFrame:
-    """Return the run's table of test images."""
-    return _images(run.path, _modified(run.path))
+def scorings_of(dataset: str, category: str) -> pd.DataFrame:
+    """Return the index's rows of a category, one a run and scoring; there must be an index."""
+    return _scorings(RESULTS, modified_at(RESULTS / "index.parquet"), dataset, category)
 
 
-def curves_of(run: Run) -> pd.DataFrame:
-    """Return the run's stored curves."""
-    return _curves(run.path, _modified(run.path))
+def spread_of(dataset: str, category: str) -> pd.DataFrame:
+    """Return how the runs of a category spread over their seeds; there must be an index."""
+    return _spread(RESULTS, modified_at(RESULTS / "index.parquet"), dataset, category)
 
 
-def certainty_of(cells: pd.DataFrame, first: str, second: str) -> dict[str, Difference]:
-    """Return how sure the difference of two columns is; see `rd4ad.web.certainty`."""
-
-    def resampled(run_ids: tuple[str, ...]) -> Resampled:
-        paths = [RESULTS / "runs" / run_id for run_id in run_ids]
-        return mean_of([_resampled(path, _modified(path)) for path in paths])
-
-    return certainty.of_columns(cells, first, second, resampled)
+def cells_of(dataset: str, metric: str) -> pd.DataFrame:
+    """Return the leaderboard's cells of one figure of a data set's runs; there must be an index."""
+    return _measured_cells(RESULTS, modified_at(RESULTS / "index.parquet"), dataset, metric)
 
 
-def distances_of(run: Run) -> dict[int, NDArray[np.float32]]:
-    """Return the run's distance maps by layer, (N, h, w)."""
-    return _distances(run.path, _modified(run.path))
+def novelty_names() -> tuple[str, ...]:
+    """Return the names of the listed runs of one-class novelty."""
+    found = _listed()
+    return () if found is None else found.novelty
 
 
 def method_figure() -> str:
     """Return the path of the drawing of the method."""
     return str(_ROOT / "docs/method.svg")
-
-
-def test_image(run: Run, name: str) -> NDArray[np.uint8] | None:
-    """Return a test image of a run; see `rd4ad.web.pictures.test_image`."""
-    return _picture(run.path, _modified(run.path), name, DATA)
-
-
-def masks_of(run: Run) -> NDArray[np.bool_] | None:
-    """Return the masks of a run's test images; None where they are not to be had here."""
-    return _masks(run.path, _modified(run.path), DATA)
-
-
-def rescored(run: Run, layers: tuple[int, ...], fusion: str, sigma_px: float) -> lab.Rescored:
-    """Return maps, scores and figures of a run under another scoring."""
-    return _rescored(run.path, _modified(run.path), DATA, layers, fusion, sigma_px)
-
-
-@dataclass(frozen=True)
-class Split:
-    """Pixel AUROC of misplaced parts by half of their mask, and what it tells."""
-
-    values: dict[str, float]
-    explanation: str
-
-
-def split_by_place(run: Run, layers: tuple[int, ...], fusion: str, sigma_px: float) -> Split | None:
-    """Return how misplaced parts are found where they are and where they should be; None without.
-
-    None where the category has no defect `misplaced`, or its masks are not to be had here.
-    """
-    masks, images = masks_of(run), images_of(run)
-    if masks is None:
-        return None
-    nominal = pictures.nominal_place(run, masks, list(images["defect_type"]))
-    if nominal is None:
-        return None
-    of_them = (images["defect_type"] == "misplaced").to_numpy()
-    maps = rescored(run, layers, fusion, sigma_px).maps
-    known = run.record["dataset"] == pictures.GENERATED
-    return Split(
-        lab.split_auroc(maps, masks, nominal, of_them),
-        f"{of_them.sum()} images show a misplaced part. Every mask covers the part and the place "
-        "that it left empty. The empty place looks like plain background: nothing there differs "
-        "locally from what the method knows, so only features that see a large surrounding can "
-        "mark it. "
-        + (
-            "The right place is known, since the part is drawn."
-            if known
-            else "The right place is estimated: what at least half of these masks cover."
-        ),
-    )
-
-
-def split_by_layer(run: Run, sigma_px: float) -> pd.DataFrame:
-    """Return `split_by_place` for every layer by itself and all of them summed, fractions."""
-    layers = sorted(distances_of(run))
-    rows = {}
-    for chosen in [(layer,) for layer in layers] + [tuple(layers)]:
-        split = split_by_place(run, chosen, "sum", sigma_px)
-        if split is not None:
-            rows[f"layers {layers_name(chosen)}"] = split.values
-    return pd.DataFrame(rows).T
-
-
-@dataclass(frozen=True)
-class Audit:
-    """PRO of one set of maps by definition, the curves behind it, and what is missing."""
-
-    figures: dict[str, float]
-    curves: dict[str, pd.DataFrame]
-    note: str = ""
-
-
-def audited(upload: Upload) -> Audit:
-    """Return every PRO figure of maps and masks at hand."""
-    if not upload.masks.any() or upload.masks.all():
-        return Audit(lab.pro_by_definition(upload.masks, upload.maps), {})
-    curves = {
-        "whole category": lab.pro_curve(upload.masks, upload.maps),
-        "mean of each image's own": lab.per_image_curve(upload.masks, upload.maps),
-    }
-    return Audit(lab.pro_by_definition(upload.masks, upload.maps), curves)
-
-
-def audited_run(run: Run) -> Audit:
-    """Return every PRO figure of a run at its own scoring; from its stored curve without masks."""
-    if masks_of(run) is not None:
-        return _audited_run(run.path, _modified(run.path), DATA)
-    own = run.metrics[run.metrics["is_default"]].set_index("metric")["value"].astype(float)
-    curves = curves_of(run)
-    whole = curves[curves["curve"] == "pro"]
-    figures = {
-        "MVTec, limit 0.3": own["aupro"],
-        "MVTec, limit 0.05": own["aupro_0.05"],
-        "no limit (1.0)": lab.area(whole),
-        lab.PER_IMAGE: own["aupro_per_image"],
-    }
-    note = (
-        "From the stored figures and the stored curve: the masks are not on this machine, so the "
-        "curve of single images is not drawn."
-    )
-    return Audit(figures, {"whole category": whole} if len(whole) else {}, note)
 
 
 def measured_costs() -> list[dict[str, Any]]:
@@ -282,55 +142,14 @@ def measured_costs() -> list[dict[str, Any]]:
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for path in paths:
         try:
-            for row in _costs(path, _modified(path)):
+            for row in _costs(path, modified_at(path)):
                 rows.setdefault((row["method"], row["backbone"], row["size_px"]), row)
         except ValueError as error:
             st.warning(f"A benchmark was skipped. {error}", icon=":material/warning:")
     return list(rows.values())
 
 
-def curves_by_label(runs: pd.DataFrame, kind: str) -> dict[str, pd.DataFrame]:
-    """Return one kind of curve of several runs (rows of `runs_table`) by the run's label."""
-    modified = _modified(RESULTS / "index.parquet")
-    return _curves_by_label(RESULTS, modified, " ".join(runs["run_id"]), kind, runs)
-
-
-@st.cache_resource(show_spinner=False, max_entries=8)
-def _curves_by_label(
-    results: Path, modified: float, run_ids: str, kind: str, _runs: pd.DataFrame
-) -> dict[str, pd.DataFrame]:
-    found = {}
-    for _, row in _runs.iterrows():
-        run = run_named(row["run_id"])
-        if run is not None:
-            curves = curves_of(run)
-            points = curves[curves["curve"] == kind]
-            if len(points):
-                found[run_label(row)] = points
-    return found
-
-
-def images_by_category(
-    runs: pd.DataFrame | None, dataset: str, names: list[str]
-) -> dict[str, pd.DataFrame | None]:
-    """Return the test images of the first run of every category of a data set, None without one.
-
-    Args:
-        runs: as `rd4ad.web.tables.runs_table` returns it.
-        dataset: the data set.
-        names: qualified names of all categories of all data sets.
-    """
-    found: dict[str, pd.DataFrame | None] = {}
-    for other, category in map(unqualified, names):
-        if other != dataset:
-            continue
-        mine = pd.DataFrame() if runs is None else of_category(runs, dataset, category)
-        run = None if mine.empty else run_named(mine["run_id"].iloc[0])
-        found[category] = None if run is None else images_of(run)
-    return found
-
-
-def _modified(path: Path) -> float:
+def modified_at(path: Path) -> float:
     """Return when a file changed, 0 if it is not there: a key under which its contents are kept."""
     return path.stat().st_mtime if path.exists() else 0.0
 
@@ -347,92 +166,36 @@ def _table(path: Path, modified: float) -> pd.DataFrame:
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)  # never changed, so never copied
-def _index(results: Path, modified: float) -> pd.DataFrame:
-    return read_index(results)
-
-
-@st.cache_resource(show_spinner=False, max_entries=8)
-def _measured_cells(results: Path, modified: float, dataset: str) -> pd.DataFrame:
-    return measured_cells(_index(results, modified), dataset)
-
-
-@st.cache_data(show_spinner=False, max_entries=20_000)
-def _broken(path: Path, modified: float) -> str:
-    """Return why a run folder cannot be read, or nothing; once for every state of the folder."""
-    try:
-        read_run(path)
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
-@st.cache_resource(show_spinner=False, max_entries=256)
-def _run(path: Path, modified: float) -> Run:
-    return read_run(path)
-
-
-@st.cache_data(show_spinner=False, max_entries=256)
-def _images(path: Path, modified: float) -> pd.DataFrame:
-    return _run(path, modified).images()
-
-
-@st.cache_data(show_spinner=False, max_entries=256)
-def _curves(path: Path, modified: float) -> pd.DataFrame:
-    return _run(path, modified).curves()
-
-
-@st.cache_resource(show_spinner="Resampling test images", max_entries=256)
-def _resampled(path: Path, modified: float) -> Resampled:
-    return resample(_run(path, modified))
-
-
-@st.cache_resource(show_spinner="Reading distance maps", max_entries=4)
-def _distances(path: Path, modified: float) -> dict[int, NDArray[np.float32]]:
-    return _run(path, modified).distances()
-
-
-@st.cache_data(show_spinner=False, max_entries=256)
-def _picture(path: Path, modified: float, name: str, data: Path) -> NDArray[np.uint8] | None:
-    return pictures.test_image(_run(path, modified), name, data)
-
-
-@st.cache_resource(show_spinner=False, max_entries=4)
-def _masks(path: Path, modified: float, data: Path) -> NDArray[np.bool_] | None:
-    names = list(_images(path, modified)["image"])
-    return pictures.masks_of(_run(path, modified), names, data)
-
-
-@st.cache_resource(show_spinner=False, max_entries=12)
-def _rescored(
-    path: Path, modified: float, data: Path, layers: tuple[int, ...], fusion: str, sigma_px: float
-) -> lab.Rescored:
-    return lab.rescore(
-        _distances(path, modified),
-        replace(
-            lab.own_scoring(_run(path, modified)), layers=layers, fusion=fusion, sigma_px=sigma_px
-        ),
-        int(_run(path, modified).record["size_px"]),
-        _images(path, modified)["label"].to_numpy(),
-        _masks(path, modified, data),
+def _index(results: Path, modified: float) -> Listed:
+    rows = read_index(results, is_default=True)
+    is_novelty = rows["dataset"].isin(TITLES)
+    names, broken = rows["run_id"], broken_runs(results)
+    return Listed(
+        in_order(rows[~is_novelty]),
+        tuple(names[is_novelty]),
+        broken,
+        frozenset(names) | set(broken),
     )
 
 
-@st.cache_resource(show_spinner=False, max_entries=2)
-def _novelty_images(data: Path, key: str) -> dict[str, NDArray[np.uint8]]:
-    try:
-        return images_by_name(data, set_named(key))
-    except DatasetError:
-        return {}  # the page says that they are not here
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _folders(results: Path, modified: float) -> frozenset[str]:
+    return frozenset(run_folders(results))
 
 
-@st.cache_data(show_spinner="Auditing", max_entries=16)
-def _audited_run(path: Path, modified: float, data: Path) -> Audit:
-    run = _run(path, modified)
-    scoring = lab.own_scoring(run)
-    scored = _rescored(path, modified, data, scoring.layers, scoring.fusion, scoring.sigma_px)
-    masks = _masks(path, modified, data)
-    assert masks is not None  # the caller looked
-    return audited(Upload(scored.maps, masks))
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _scorings(results: Path, modified: float, dataset: str, category: str) -> pd.DataFrame:
+    return read_index(results, dataset=dataset, category=category)
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _spread(results: Path, modified: float, dataset: str, category: str) -> pd.DataFrame:
+    return seed_spread(figures_of(of_category(_index(results, modified).runs, dataset, category)))
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _measured_cells(results: Path, modified: float, dataset: str, metric: str) -> pd.DataFrame:
+    return measured_cells(_index(results, modified).runs, dataset, [metric])
 
 
 @st.cache_data(show_spinner=False, max_entries=2)

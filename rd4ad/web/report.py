@@ -45,12 +45,11 @@ def write_report(results: Path, out: Path) -> list[Path]:
     published = read_published(results)
     cells = [leaderboard.published_cells(published, averages(published))]
     try:
-        index = read_index(results)
+        runs = tables.in_order(read_index(results, is_default=True))
     except FileNotFoundError:
-        index = None  # nothing measured yet: the published figures stand alone
-    runs = tables.runs_table(index) if index is not None and len(index) else pd.DataFrame()
-    if len(runs) and index is not None:
-        cells.append(leaderboard.measured_cells(index, leaderboard.MVTEC))
+        runs = pd.DataFrame()  # nothing measured yet: the published figures stand alone
+    if len(runs):
+        cells.append(leaderboard.measured_cells(runs, leaderboard.MVTEC))
     (out / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
     links, pages = [], []
     for key, mine in runs.groupby(["dataset", "category"]) if len(runs) else ():
@@ -86,7 +85,7 @@ def _leaderboard(cells: pd.DataFrame, metric: str) -> str:
 def _category(results: Path, mine: pd.DataFrame) -> str:
     parts = [tables.runs_in_words(mine, PERCENT.text).to_html(index=False)]
     curves: dict[str, dict[str, pd.DataFrame]] = {kind: {} for kind in charts.CURVES}
-    for _, row in mine.iterrows():
+    for row in mine.to_dict("records"):
         run, label = read_run(results / "runs" / row["run_id"]), tables.run_label(row)
         images = run.images()
         parts.append(f"<h2>{escape(label)}</h2>")

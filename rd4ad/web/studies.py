@@ -3,15 +3,15 @@
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from rd4ad.catalogue import DEFAULT_METHOD
 from rd4ad.scoring import layers_name
 from rd4ad.store import Run
-from rd4ad.web.leaderboard import unqualified
+from rd4ad.web.grids import is_told_apart
 from rd4ad.web.look import BACKBONES
-from rd4ad.web.tables import BEST, FIGURES, HEAT, MARK, Text, readable, with_sign
+from rd4ad.web.tables import FIGURES, Text, with_sign
 from rd4ad.web.units import Units
 
 AXES = {
@@ -24,17 +24,18 @@ AXES = {
     "category": "Category",
     "method": "Method",
     "epochs": "Epochs",
+    "variant": "Training besides",
 }
 """What a grid of runs may be laid out by."""
 RELEASED_SIGMA_PX = 4.0
 
 
-def limitations(studies: pd.DataFrame, index: pd.DataFrame | None) -> pd.DataFrame:
+def limitations(studies: pd.DataFrame, measured: pd.DataFrame | None) -> pd.DataFrame:
     """Return the paper's four figures of transistor beside ours at the same layers and size.
 
     Args:
         studies: results/published/rd4ad_studies.csv.
-        index: of the measured runs, if there are any.
+        measured: rows of `rd4ad.index.read_index` of MVTec AD's transistor, if there are any.
 
     Returns:
         `layers`, `size_px`, `paper`, then one column a backbone measured, fractions.
@@ -42,18 +43,17 @@ def limitations(studies: pd.DataFrame, index: pd.DataFrame | None) -> pd.DataFra
     told = studies[(studies["study"] == "limitations") & (studies["metric"] == "pixel_auroc")]
     table = told[["layers", "size_px", "value"]].rename(columns={"value": "paper"})
     table = table.astype({"size_px": int})
-    if index is None:
+    if measured is None:
         return table.reset_index(drop=True)
-    ours = index[
-        (index["dataset"] == "MVTec AD")
-        & (index["category"] == "transistor")
-        & (index["method"] == "reverse_distillation")
-        & (index["metric"] == "pixel_auroc")
-        & (index["fusion"] == "sum")
-        & (index["smoothing"] == RELEASED_SIGMA_PX)
+    ours = measured[
+        (measured["method"] == DEFAULT_METHOD)
+        & (measured["variant"] == "")
+        & (measured["fusion"] == "sum")
+        & (measured["smoothing"] == RELEASED_SIGMA_PX)
     ]
-    for backbone, rows in ours.groupby("backbone"):
-        means = rows.groupby(["layers", "size_px"])["value"].mean().rename(backbone)
+    longest = ours.groupby(["backbone", "size_px"])["epochs"].transform("max")
+    for backbone, rows in ours[ours["epochs"] == longest].groupby("backbone"):
+        means = rows.groupby(["layers", "size_px"])["pixel_auroc"].mean().rename(backbone)
         table = table.merge(means, how="left", on=["layers", "size_px"])
     return table
 
@@ -94,46 +94,6 @@ def completed(values: Mapping[str, float], stored: Mapping[str, float]) -> dict[
     return {k: stored.get(k, v) if math.isnan(v) else v for k, v in values.items()}
 
 
-def grid(
-    index: pd.DataFrame, metric: str, down: str, across: str, fixed: dict[str, object]
-) -> pd.DataFrame:
-    """Return the mean of a figure over what is left open, by two settings; missing cells are nan.
-
-    Args:
-        index: of measured runs.
-        metric: which figure.
-        down: setting of the rows, a key of `AXES`.
-        across: setting of the columns, a key of `AXES`.
-        fixed: values of further settings.
-    """
-    rows = index[index["metric"] == metric]
-    for name, value in fixed.items():
-        rows = rows[rows[name] == value]
-    return rows.pivot_table(index=down, columns=across, values="value", aggfunc="mean")
-
-
-def of_category(index: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return the rows of the index of a category by its qualified name, settings readable."""
-    dataset, category = unqualified(name)
-    return readable(index[(index["dataset"] == dataset) & (index["category"] == category)])
-
-
-def styled_grid(table: pd.DataFrame, text: Text) -> Styler:
-    """Return a grid coloured by figure, the best cell bold and starred."""
-    table = table.rename(columns=str)
-    best = table.round(3).eq(round(float(np.nanmax(table)), 3))
-    low, high = float(np.nanmin(table)), float(np.nanmax(table))
-    share = (table - low) / ((high - low) or 1)
-    look = share.map(lambda s: "" if pd.isna(s) else HEAT.format(0.03 + 0.3 * s))
-    look = look + best.map(lambda is_best: f";{BEST}" if is_best else "")
-    style = table.style.format(text, na_rep="–").apply(lambda _: look, axis=None)
-    for name in table.index:
-        starred = best.columns[best.loc[name]]
-        if len(starred):
-            style = style.format(lambda x: f"{MARK} {text(x)}", subset=([name], starred))
-    return style
-
-
 def settings(rows: pd.DataFrame) -> list[str]:
     """Return the distinct settings of runs' figures in words, largest images first.
 
@@ -163,7 +123,7 @@ def _in_words(rows: pd.DataFrame) -> pd.Series:
     return (
         rows["method"] + " " + rows["backbone"] + " " + rows["size_px"].astype(str) + " px, layers "
         + rows["layers"] + ", " + rows["fusion"] + ", " + rows["smoothing"].map("{:g} px".format)
-        + epochs
+        + epochs + rows["variant"].map(lambda text: text and f", {text}")
     )  # fmt: skip
 
 
@@ -171,13 +131,17 @@ def side_by_side(rows: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     """Return every figure of two of `settings`, means over seeds, and their difference.
 
     Returns:
-        `first`, `second` and `difference` by metric, fractions.
+        `first`, `second` and `difference` by metric, fractions; `real`: whether the difference is
+        more than their seeds explain, in a word.
     """
-    one, other = (
-        named(rows, setting).groupby("metric", sort=False)["value"].mean()
-        for setting in (first, second)
-    )
-    return pd.DataFrame({"first": one, "second": other, "difference": one - other})
+    one, other = (named(rows, setting)[list(FIGURES)] for setting in (first, second))
+    apart = [
+        is_told_apart(one[name].dropna().tolist(), other[name].dropna().tolist())
+        for name in FIGURES
+    ]
+    words = [{True: "yes", False: "unclear", None: "–"}[answer] for answer in apart]
+    pair = pd.DataFrame({"first": one.mean(), "second": other.mean()})
+    return pair.assign(difference=pair["first"] - pair["second"], real=words)
 
 
 def styled_pair(table: pd.DataFrame, units: Units) -> Styler:

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields
 from typing import Any
+from urllib.parse import urlencode
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from rd4ad.catalogue import DEFAULT_METHOD, METHODS, title_of
+from rd4ad.catalogue import DEFAULT_METHOD, METHODS, NO_BACKBONE, title_of
 from rd4ad.comparison import Difference
 from rd4ad.config import TrainingConfig
 from rd4ad.data.novelty import PROTOCOL, TITLES
@@ -209,41 +210,36 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def runs_table(index: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a measured run with its figures as fractions, at the run's own scoring.
-
-    Sorted by data set and category, in each RD4AD's of the largest images first.
-    Beside every figure are the ends of its 95% interval, `<metric>_ci_low` and `<metric>_ci_high`.
+def in_order(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return runs by data set and category, in each RD4AD's of the largest images first.
 
     Args:
-        index: as `rd4ad.index.read_index` returns it.
+        runs: rows of `rd4ad.index.read_index` at the runs' own scoring.
     """
-    chosen = index[index["is_default"]]
-    keys = ["dataset", "category", "method", "backbone", "size_px", "seed", "layers", "smoothing"]
-    parts = ["value", "ci_low", "ci_high"]
-    table = chosen.pivot(index=["run_id", *keys], columns="metric", values=parts)
-    table.columns = table.columns.map(lambda key: key[1] + f"_{key[0]}".removesuffix("_value"))
-    table = table.reset_index()
-    order = ["dataset", "category", "is_other", "size_px", "backbone", "method", "seed"]
+    order = ["dataset", "category", "is_other", "size_px", "backbone", "method", "variant", "seed"]
     ascending = [name != "size_px" for name in order]
-    table = table.assign(is_other=table["method"] != DEFAULT_METHOD)
+    table = runs.assign(is_other=runs["method"] != DEFAULT_METHOD)
     table = table.sort_values(order, ascending=ascending, ignore_index=True)
     return table.drop(columns="is_other")
 
 
 def of_category(runs: pd.DataFrame, dataset: str, category: str) -> pd.DataFrame:
-    """Return the rows of `runs_table` of one category."""
+    """Return the runs of one category."""
     return runs[(runs["dataset"] == dataset) & (runs["category"] == category)]
 
 
-def run_label(row: "pd.Series[Any]") -> str:
-    """Return what tells a run apart from its neighbours: method, backbone, size, seed."""
-    backbone = BACKBONES.get(row["backbone"], row["backbone"])
-    method = title_of(row["method"])
-    return f"{method} {backbone} {row['size_px']} px, seed {row['seed']}"
+def run_label(row: Mapping[Any, Any]) -> str:
+    """Return what tells a run apart from its neighbours: method, backbone, size, schedule, seed."""
+    method, backbone, epochs = row["method"], row["backbone"], row["epochs"]
+    network = "" if backbone == NO_BACKBONE else f" {BACKBONES.get(backbone, backbone)}"
+    words = [f"{title_of(method)}{network} {row['size_px']} px"]
+    if method in METHODS and epochs not in (METHODS[method].epochs, None) and epochs == epochs:
+        words.append(f"{epochs:g} epochs")
+    words += [row["variant"]] if row["variant"] else []
+    return ", ".join([*words, f"seed {row['seed']}"])
 
 
-def run_title(row: "pd.Series[Any]") -> str:
+def run_title(row: Mapping[Any, Any]) -> str:
     """Return a run's category, what tells it apart, and its data set; unique by its id's hash."""
     short = row["run_id"].rpartition("-")[2]
     return f"{row_name(row['category'])} · {run_label(row)} · {row['dataset']} · {short}"
@@ -261,7 +257,7 @@ def runs_in_words(runs: pd.DataFrame, text: Text) -> pd.DataFrame:
     """
     settings = {
         "method": "Method", "backbone": "Backbone", "size_px": "Size, px", "seed": "Seed",
-        "layers": "Layers", "smoothing": "Smoothing, px",
+        "epochs": "Epochs", "variant": "Besides", "layers": "Layers", "smoothing": "Smoothing, px",
     }  # fmt: skip
     shown = readable(runs)[list(settings)].rename(columns=settings)
     for name, title in FIGURES.items():
@@ -271,6 +267,14 @@ def runs_in_words(runs: pd.DataFrame, text: Text) -> pd.DataFrame:
                 with_interval(v, low, high, text) for v, low, high in zip(*parts, strict=True)
             ]
             shown[title] = [" " * (5 - len(p.partition(" ")[0])) + p for p in printed]
+    return shown
+
+
+def with_links(runs: pd.DataFrame, text: Text) -> pd.DataFrame:
+    """Return `runs_in_words` and before them `Images`, the address of a run's images and curves."""
+    shown = runs_in_words(runs, text)
+    addresses = [f"threshold?{urlencode({'run': name})}" for name in runs["run_id"]]
+    shown.insert(0, "Images", addresses)
     return shown
 
 
@@ -318,9 +322,8 @@ def scores_in_words(images: pd.DataFrame) -> str:
     return ", ".join(said)
 
 
-def runs_count(index: pd.DataFrame) -> pd.DataFrame:
+def runs_count(runs: pd.DataFrame) -> pd.DataFrame:
     """Return how many runs, seeds and categories are stored by data set, method and backbone."""
-    runs = index.drop_duplicates("run_id")
     groups = runs.groupby(["dataset", "method", "backbone", "size_px"], sort=False)
     table = groups.agg(
         categories=("category", "nunique"), seeds=("seed", "nunique"), runs=("run_id", "nunique")

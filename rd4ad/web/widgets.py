@@ -10,8 +10,9 @@ from plotly.graph_objects import Figure
 
 from rd4ad.catalogue import DEFAULT_METHOD, METHODS
 from rd4ad.web import export
-from rd4ad.web.leaderboard import MVTEC, qualified
-from rd4ad.web.tables import FIGURES, run_title
+from rd4ad.web.grids import word
+from rd4ad.web.leaderboard import MVTEC, categories, qualified, unqualified
+from rd4ad.web.tables import FIGURES, of_category, run_title
 from rd4ad.web.units import Units, difference
 
 
@@ -66,30 +67,34 @@ def choose_named(
     return chosen
 
 
-def choose_category(index: pd.DataFrame, help: str) -> str:
-    """Return the qualified name of the category chosen among those measured."""
-    pairs = sorted(set(zip(index["dataset"], index["category"], strict=True)))
-    names = [qualified(*pair) for pair in pairs]
-    return choose("Category", names, "category", help, qualified(MVTEC, "transistor"))
+def choose_category(runs: pd.DataFrame, help: str) -> str:
+    """Return the qualified name of the category chosen among those measured.
+
+    At first it is that of the run that the address names, else MVTec AD's transistor.
+    """
+    of_link = runs[runs["run_id"] == st.query_params.get("run", "")]
+    first = [qualified(*pair) for pair in zip(of_link["dataset"], of_link["category"], strict=True)]
+    default = first[0] if first else qualified(MVTEC, "transistor")
+    return choose("Category", categories(runs, ()), "category", help, default)
 
 
-def choose_metric(index: pd.DataFrame, help: str) -> str:
+def choose_metric(rows: pd.DataFrame, help: str) -> str:
     """Return the measured figure that was chosen, pixel AUROC first."""
-    found = {name: title for name, title in FIGURES.items() if (index["metric"] == name).any()}
+    found = {name: title for name, title in FIGURES.items() if rows[name].notna().any()}
     return choose_named("Figure", found, "figure", help, "pixel_auroc")
 
 
 def hold(rows: pd.DataFrame, settings: Iterable[str]) -> dict[str, object]:
     """Return the values that were fixed of settings with more than one value among `rows`.
 
-    At first nothing is averaged that does not belong together: this method, its commonest backbone,
-    the released fusion and smoothing.
+    At first nothing is averaged that does not belong together: this method, its commonest backbone
+    and schedule, the released fusion and smoothing.
     """
     own = rows[rows["method"] == METHODS[DEFAULT_METHOD].title]
-    commonest = (own if len(own) else rows)["backbone"].mode().tolist()
-    usual = {
-        "method": METHODS[DEFAULT_METHOD].title, "backbone": commonest[0] if commonest else "",
-        "fusion": "sum", "smoothing": "4",
+    own = own if len(own) else rows
+    commonest = {name: own[name].mode().tolist() for name in ("backbone", "epochs", "variant")}
+    usual = {name: word(values[0]) for name, values in commonest.items() if values} | {
+        "method": METHODS[DEFAULT_METHOD].title, "fusion": "sum", "smoothing": "4",
     }  # fmt: skip
     open_ones = {name: sorted(rows[name].dropna().unique().tolist()) for name in settings}
     open_ones = {name: values for name, values in open_ones.items() if len(values) > 1}
@@ -99,7 +104,7 @@ def hold(rows: pd.DataFrame, settings: Iterable[str]) -> dict[str, object]:
     fixed = {}
     for column, (name, values) in zip(st.columns(len(open_ones)), open_ones.items(), strict=True):
         with column:
-            texts = {f"{v:g}" if isinstance(v, float) else str(v): v for v in values}
+            texts = {word(value): value for value in values}
             kept = choose(
                 name.replace("_px", ", px").replace("_", " ").capitalize(),
                 ["mean over all", *texts],
@@ -138,25 +143,33 @@ def some(label: str, values: Iterable[str], key: str, help: str) -> list[str]:
 
 
 def choose_run(runs: pd.DataFrame, help: str) -> str:
-    """Return the id of the run chosen among all; at first the first of MVTec AD's transistor.
+    """Return the id of the run chosen, its category first where there are several.
 
     Args:
-        runs: as `rd4ad.web.tables.runs_table` returns it.
+        runs: as `rd4ad.web.reading.measured` returns them.
         help: what the choice is for.
     """
-    names = {row["run_id"]: run_title(row) for _, row in runs.iterrows()}
-    first = runs[(runs["category"] == "transistor") & (runs["dataset"] == MVTEC)]
-    options = list(names)
+    if len(runs.drop_duplicates(["dataset", "category"])) > 1:
+        where = choose_category(runs, "Of the runs to choose from.")
+        runs = of_category(runs, *unqualified(where))
+    names = {row["run_id"]: run_title(row) for row in runs.to_dict("records")}
     chosen: str = st.selectbox(
-        "Run",
-        options,
-        index=options.index(first["run_id"].iloc[0]) if len(first) else 0,
-        format_func=names.__getitem__,
-        key="run",
-        help=help,
+        "Run", list(names), format_func=names.__getitem__, key="run", help=help,
         bind="query-params",
-    )
+    )  # fmt: skip
     return chosen
+
+
+def choose_runs(runs: pd.DataFrame, help: str, most: int) -> pd.DataFrame:
+    """Return the rows of the runs chosen among those of a category, the first `most` by default."""
+    names = {row["run_id"]: run_title(row) for row in runs.to_dict("records")}
+    if len(runs) <= most:
+        return runs
+    chosen = st.multiselect(
+        "Runs", list(names), list(names)[:most], format_func=names.__getitem__, key="runs",
+        help=help, bind="query-params", max_selections=most,
+    )  # fmt: skip
+    return runs[runs["run_id"].isin(chosen)]
 
 
 def show_figures(values: Mapping[str, float], usual: Mapping[str, float], units: Units) -> None:
@@ -177,32 +190,41 @@ def show_figures(values: Mapping[str, float], usual: Mapping[str, float], units:
         )
 
 
-def table_with_cells(style: Any, table: pd.DataFrame, alt: str) -> tuple[str, str] | None:
+def table_with_cells(
+    style: Any, table: pd.DataFrame, alt: str, head: str = "Category", at: str = "at"
+) -> tuple[str, str] | None:
     """Show a styled table and return (row, column) of the cell that was clicked, if any.
 
-    The cell is kept in the URL as `at`, so a link opens its card too.
+    The cell is kept in the URL, so a link opens its card too.
+
+    Args:
+        style: what is shown.
+        table: with the same names of rows and columns, which are text.
+        alt: what the table is, in words.
+        head: of the column of the rows' names.
+        at: name of the cell in the URL; one a table of the page.
     """
     st.dataframe(
         style,
         width="stretch",
         height=35 * (len(table) + 1) + 3,
-        column_config={"_index": st.column_config.TextColumn("Category", width=110)},
-        on_select=partial(_remember_cell, list(table.index), "cells"),
+        column_config={"_index": st.column_config.TextColumn(head, width=110)},
+        on_select=partial(_remember_cell, list(table.index), at),
         selection_mode="single-cell",
-        key="cells",
+        key=f"cells-{at}",
         placeholder="–",
         alt=alt,
     )
-    row, _, column = st.query_params.get("at", "").partition("|")
+    row, _, column = st.query_params.get(at, "").partition("|")
     return (row, column) if row in table.index and column in table.columns else None
 
 
-def _remember_cell(rows: list[str], key: str) -> None:
-    cells = st.session_state[key].selection.cells
+def _remember_cell(rows: list[str], at: str) -> None:
+    cells = st.session_state[f"cells-{at}"].selection.cells
     if cells:
-        st.query_params["at"] = f"{rows[cells[0][0]]}|{cells[0][1]}"
+        st.query_params[at] = f"{rows[cells[0][0]]}|{cells[0][1]}"
     else:
-        st.query_params.pop("at", None)
+        st.query_params.pop(at, None)
 
 
 def show_card(title: str, said: Mapping[str, str], commands: str = "") -> None:

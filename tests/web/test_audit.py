@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 
-from rd4ad.web import audit, reading
+from rd4ad.web import audit, contents
 from rd4ad.web.audit import read_npz
 
 MAPS = np.random.default_rng(0).random((3, 8, 8))
@@ -18,7 +18,7 @@ def npz(**arrays) -> bytes:
 
 
 def test_own_maps_get_every_definition():
-    found = reading.audited(read_npz(npz(maps=MAPS, masks=MASKS)))
+    found = contents.audited(read_npz(npz(maps=MAPS, masks=MASKS)))
     assert set(found.figures) == {
         "MVTec, limit 0.3", "MVTec, limit 0.05", "no limit (1.0)", "released code, per image",
     }  # fmt: skip
@@ -26,7 +26,7 @@ def test_own_maps_get_every_definition():
 
 
 def test_masks_without_a_defect_have_no_figure_and_no_curve():
-    found = reading.audited(read_npz(npz(maps=MAPS, masks=MASKS * 0)))
+    found = contents.audited(read_npz(npz(maps=MAPS, masks=MASKS * 0)))
     assert np.isnan(list(found.figures.values())).all()
     assert found.curves == {}
 

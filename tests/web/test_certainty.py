@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rd4ad.comparison import NOT_STORED, Resampled
-from rd4ad.index import read_index
+from rd4ad.comparison import NOT_STORED, Resampled, seed_spread
+from rd4ad.index import SCHEMA, figures_of, read_index
 from rd4ad.store import read_run
 from rd4ad.web import certainty, leaderboard, tables
 from rd4ad.web.leaderboard import MVTEC
@@ -14,11 +14,14 @@ def run_rows(category, value, *, seed=0, metric="image_auroc", **more):
     row = {
         "run_id": f"{category}-{more.get('backbone', 'resnet18')}-{seed}",
         "method": "reverse_distillation", "dataset": MVTEC, "category": category,
-        "backbone": "resnet18", "size_px": 256, "seed": seed, "epochs": 200.0,
-        "layers": "1+2+3", "fusion": "sum", "smoothing": 4.0, "metric": metric,
-        "definition": "exact", "value": value, "is_default": True,
+        "backbone": "resnet18", "size_px": 256, "seed": seed, "epochs": 200.0, "variant": "",
+        "layers": "1+2+3", "fusion": "sum", "smoothing": 4.0, "is_default": True, metric: value,
     }  # fmt: skip
     return row | more
+
+
+def index_of(rows) -> pd.DataFrame:
+    return pd.DataFrame(rows).reindex(columns=SCHEMA.names)
 
 
 def resampled(run_ids):
@@ -39,7 +42,7 @@ def cells():
         for category in ("tile", "wood", "grid")
         for backbone in ("resnet18", "resnet50")
     ]
-    return leaderboard.measured_cells(pd.DataFrame(rows), MVTEC)
+    return leaderboard.measured_cells(index_of(rows), MVTEC)
 
 
 def test_differences_of_two_columns_are_told_from_chance_where_they_can_be(cells):
@@ -66,7 +69,7 @@ def test_a_printed_figure_has_no_scores_to_tell_by(cells):
 
 def test_averages_are_left_to_their_categories():
     rows = [run_rows(name, 0.9) for name in leaderboard.GROUPS["avg_texture"]]
-    cells = leaderboard.measured_cells(pd.DataFrame(rows), MVTEC)
+    cells = leaderboard.measured_cells(index_of(rows), MVTEC)
     assert "avg_texture" in set(cells["category"])
     told = certainty.of_columns(cells, "● RD4AD R18 256", "● RD4AD R18 256", resampled)
     assert "avg_texture" not in told
@@ -77,7 +80,7 @@ def test_two_definitions_of_pro_are_not_compared():
         run_rows("tile", 0.9, metric="aupro"),
         run_rows("tile", 0.8, metric="aupro_per_image"),
     ]
-    cells = leaderboard.measured_cells(pd.DataFrame(rows), MVTEC)
+    cells = leaderboard.measured_cells(index_of(rows), MVTEC)
     told = certainty.of_columns(cells, *leaderboard.wide(cells).columns, resampled)
     assert told["tile"].reason == "the columns are of two definitions"
 
@@ -95,26 +98,24 @@ def test_the_table_of_differences_shows_intervals_where_there_are_some(cells):
 
 def test_a_cell_tells_mean_and_deviation_over_seeds():
     rows = [run_rows("tile", value, seed=seed) for seed, value in enumerate((0.90, 0.94))]
-    cell = leaderboard.measured_cells(pd.DataFrame(rows), MVTEC).iloc[0]
+    cell = leaderboard.measured_cells(index_of(rows), MVTEC).iloc[0]
     assert tables.card(cell, PERCENT.text)["Mean of"] == "2 seeds, standard deviation 2.8"
-    same = pd.DataFrame(rows).assign(seed=0)
+    same = index_of(rows).assign(seed=0)
     cell = leaderboard.measured_cells(same, MVTEC).iloc[0]
     assert tables.card(cell, PERCENT.text)["Mean of"] == "2 runs"
 
 
 def test_seeds_of_one_setting_are_one_row_with_mean_and_deviation():
     rows = [
-        run_rows("tile", value, seed=seed, metric=metric)
-        for seed, value in enumerate((0.90, 0.94))
-        for metric in ("image_auroc", "aupro")
+        run_rows("tile", value, seed=seed, aupro=value) for seed, value in enumerate((0.90, 0.94))
     ]
-    rows += [run_rows("tile", 0.5, backbone="resnet50"), run_rows("wood", 0.7)]
-    table = certainty.seeds_table(pd.DataFrame(rows), MVTEC, "tile", PERCENT.text)
+    other = [run_rows("tile", 0.5, backbone="resnet50")]
+    table = certainty.seeds_table(seed_spread(figures_of(index_of(rows + other))), PERCENT.text)
     assert len(table) == 1
     assert table["Seeds"].item() == 2
     assert table["Image AUROC"].item() == "92.0 ± 2.8"
     assert table["PRO, MVTec at 0.3"].item() == "92.0 ± 2.8"
-    assert certainty.seeds_table(pd.DataFrame(rows), MVTEC, "wood", PERCENT.text).empty
+    assert certainty.seeds_table(seed_spread(figures_of(index_of(other))), PERCENT.text).empty
 
 
 def test_a_run_shows_the_interval_of_the_figure_that_was_clicked(part_results):
@@ -130,10 +131,9 @@ def test_a_run_shows_the_interval_of_the_figure_that_was_clicked(part_results):
 
 
 def test_measured_runs_are_shown_with_their_intervals(part_results):
-    index = read_index(part_results)
-    runs = tables.runs_table(index)
+    runs = read_index(part_results, is_default=True)
     row = runs.iloc[0]
     ends = [PERCENT.text(row[f"pixel_ap{end}"]) for end in ("", "_ci_low", "_ci_high")]
     assert "{} [{}, {}]".format(*ends) in tables.runs_in_words(runs, PERCENT.text).to_html()
-    bare = tables.runs_table(index.assign(ci_low=np.nan, ci_high=np.nan))
+    bare = runs.assign(**dict.fromkeys((name for name in runs if "_ci_" in name), np.nan))
     assert "[" not in tables.runs_in_words(bare, PERCENT.text).to_html().split("<tbody>")[1]

@@ -54,7 +54,7 @@ def test_every_axis_has_a_title_with_its_unit():
     for drawn in (
         charts.histogram(IMAGES),
         *(charts.curve_chart(kind, {"run": CURVE}) for kind in charts.CURVES),
-        charts.lines(table, x_title="Image size, px", y_title="AUROC, percent", factor=100),
+        charts.lines(table, table, x_title="Image size, px", y_title="AUROC, percent", factor=100),
     ):
         assert drawn.layout.xaxis.title.text
         assert drawn.layout.yaxis.title.text
@@ -115,3 +115,11 @@ def test_a_chart_of_many_curves_stays_small():
     curve = pd.DataFrame({"x": x, "y": np.sqrt(x), "threshold": 1 - x})
     drawn = charts.curve_chart("pro", {f"run {i}": curve for i in range(24)}, limit=0.3)
     assert len(drawn.to_json()) < 2_000_000
+
+
+def test_lines_have_bars_of_their_spread_where_it_is_known():
+    table = pd.DataFrame({"a": [0.5, 0.6], "b": [0.7, np.nan]}, index=[128, 256])
+    spread = pd.DataFrame({"a": [0.01, np.nan], "b": [np.nan, np.nan]}, index=[128, 256])
+    drawn = charts.lines(table, spread, x_title="Size, px", y_title="Percent", factor=100)
+    assert [tuple(line.error_y.array) for line in drawn.data] == [(1.0, 0.0), (0.0, 0.0)]
+    assert [line.connectgaps for line in drawn.data] == [False, False]

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rd4ad.index import SCHEMA
 from rd4ad.published import OBJECTS, TEXTURES, averages, read_published
 from rd4ad.web import leaderboard
 from rd4ad.web.leaderboard import MVTEC, OURS, PAPER
@@ -21,11 +22,14 @@ def run_rows(category: str, value: float, *, seed: int = 0, dataset: str = MVTEC
     row = {
         "run_id": f"{category}-{seed}", "method": "reverse_distillation", "dataset": dataset,
         "category": category, "backbone": "resnet18", "size_px": 256, "seed": seed,
-        "epochs": 200.0, "layers": "1+2+3", "fusion": "sum", "smoothing": 4.0,
-        "metric": "pixel_auroc", "definition": "exact, pooled", "value": value,
-        "is_default": True,
+        "epochs": 200.0, "variant": "", "layers": "1+2+3", "fusion": "sum", "smoothing": 4.0,
+        "is_default": True, "pixel_auroc": value,
     }  # fmt: skip
     return row | more
+
+
+def cells_of(rows) -> pd.DataFrame:
+    return leaderboard.measured_cells(pd.DataFrame(rows).reindex(columns=SCHEMA.names), MVTEC)
 
 
 def test_the_papers_table_2_is_complete(published):
@@ -68,8 +72,7 @@ def test_a_lone_column_is_not_called_the_best():
 
 
 def test_seeds_of_one_setting_make_one_cell():
-    index = pd.DataFrame([run_rows("tile", 0.9, seed=0), run_rows("tile", 0.94, seed=1)])
-    cell = leaderboard.measured_cells(index, MVTEC).iloc[0]
+    cell = cells_of([run_rows("tile", 0.9, seed=0), run_rows("tile", 0.94, seed=1)]).iloc[0]
     assert cell["value"] == pytest.approx(0.92)
     assert cell["runs"] == ("tile-0", "tile-1")
 
@@ -80,33 +83,28 @@ def test_another_setting_is_another_column():
         run_rows("tile", 0.8, layers="3"),
         run_rows("wood", 0.7, epochs=5),
     ]
-    cells = leaderboard.measured_cells(pd.DataFrame(rows), MVTEC)
+    cells = cells_of(rows)
     assert sorted(leaderboard.labels(cells)) == [
         "● RD4AD R18 256", "● RD4AD R18 256 (5 epochs)", "● RD4AD R18 256 (layers 3, sum)",
     ]  # fmt: skip
 
 
 def test_an_average_over_measured_categories_needs_all_of_them():
-    some = pd.DataFrame([run_rows(name, 0.9) for name in TEXTURES])
-    cells = leaderboard.measured_cells(some, MVTEC)
+    cells = cells_of([run_rows(name, 0.9) for name in TEXTURES])
     averaged = cells[cells["category"].isin(leaderboard.AVERAGES)]
     assert averaged["category"].tolist() == ["avg_texture"]
 
 
 def test_measured_and_reported_figures_are_never_in_one_average(published):
-    index = pd.DataFrame([run_rows(name, 0.5) for name in TEXTURES[:4]])
-    both = pd.concat([published, leaderboard.measured_cells(index, MVTEC)])
+    both = pd.concat([published, cells_of([run_rows(name, 0.5) for name in TEXTURES[:4]])])
     table = leaderboard.wide(leaderboard.choose(both, "pixel_auroc", sources=[PAPER, OURS]))
     assert np.isnan(table.loc["avg_texture", "● RD4AD R18 256"])
     assert table.loc["avg_texture", "○ RD4AD 256"] == pytest.approx(0.977)
 
 
 def test_pro_names_its_definition_in_the_column():
-    rows = [
-        run_rows("tile", 0.9, metric="aupro"),
-        run_rows("tile", 0.8, metric="aupro_per_image"),
-    ]
-    cells = leaderboard.measured_cells(pd.DataFrame(rows), MVTEC)
+    cells = cells_of([run_rows("tile", 0.7, **{"aupro": 0.9, "aupro_per_image": 0.8})])
+    cells = cells[cells["metric"] == "pro"]
     assert list(leaderboard.wide(cells).columns) == [
         "● RD4AD R18 256 · MVTec, limit 0.3", "● RD4AD R18 256 · released code",
     ]  # fmt: skip
@@ -137,3 +135,9 @@ def test_a_column_compared_with_itself_ties():
 def test_sizes_are_those_that_occur(published):
     assert leaderboard.sizes_of(published)[:2] == ["128", "256"]
     assert leaderboard.sizes_of(published)[-1] == "not stated"
+
+
+def test_a_method_without_a_backbone_names_none():
+    cells = cells_of([run_rows("tile", 0.9, method="riad", backbone="none", epochs=300.0,
+                               layers="1")])  # fmt: skip
+    assert list(leaderboard.wide(cells[cells["metric"] == "pixel_auroc"]).columns) == ["● RIAD 256"]

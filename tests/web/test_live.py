@@ -12,7 +12,8 @@ from rd4ad.data.parts import render
 
 @pytest.fixture(scope="module")
 def client(address):
-    return Client(f"{address}/live/", verbose=False)
+    # The first to ask waits until the demo is built, on a busy machine for longer than by default.
+    return Client(f"{address}/live/", verbose=False, httpx_kwargs={"timeout": 120})
 
 
 @pytest.fixture(scope="module")

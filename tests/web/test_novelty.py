@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,6 +30,9 @@ def test_a_setting_says_what_sets_runs_apart(study):
     )
     assert study.is_whole
     assert not without(study, "bag").is_whole
+    run = study.runs["bag"]
+    halved = run.record | {"config": run.record["config"] | {"precision": "bfloat16"}}
+    assert novelty.setting_of(replace(run, record=halved)) == f"{study.setting}, bfloat16"
 
 
 def test_classes_stand_in_the_order_of_their_labels(study):

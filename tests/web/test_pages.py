@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rd4ad.index import read_index, rebuild_index
+from rd4ad.index import read_index, update_index
 from rd4ad.web import reading
+from rd4ad.web.units import PERCENT
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = ["app.py", *(f"pages/{p.name}" for p in sorted((REPOSITORY / "pages").glob("*.py")))]
@@ -104,8 +105,8 @@ def test_a_run_that_is_not_in_the_index_yet_is_announced(results, part_results, 
 
 def test_a_broken_run_is_reported_and_stops_nothing(results, part_results, opened):
     shutil.copytree(part_results / "runs", results / "runs")
-    rebuild_index(results)
     (results / "runs/rd-broken").mkdir()
+    update_index(results)
     page = opened()
     assert "rd-broken" in page.warning[0].value
     assert len(page.dataframe[0].value) == 18
@@ -118,8 +119,8 @@ def test_a_damaged_index_is_reported_with_the_command_that_mends_it(results, ope
 
 def test_a_run_whose_files_are_gone_is_reported_where_it_is_opened(results, part_results, opened):
     shutil.copytree(part_results / "runs", results / "runs")
-    index, _ = rebuild_index(results)
-    (results / "runs" / index["run_id"].iloc[0] / "run.json").unlink()
+    update_index(results)
+    (results / "runs" / read_index(results)["run_id"].iloc[0] / "run.json").unlink()
     assert any("cannot be read" in w.value for w in opened("pages/threshold.py").warning)
 
 
@@ -144,9 +145,7 @@ def test_the_laboratory_scores_again_what_is_asked(measured, opened):
     page.slider("sigma").set_value(4.0).run()
     assert not page.exception
     shown = {metric.label: metric.value for metric in page.metric}
-    stored = run.query(
-        "layers == '3' and fusion == 'sum' and smoothing == 4 and metric == 'pixel_auroc'"
-    )["value"].item()
+    stored = run.query("layers == '3' and fusion == 'sum' and smoothing == 4")["pixel_auroc"].item()
     assert shown["Pixel AUROC"] == f"{100 * stored:.1f}"
 
 
@@ -172,17 +171,33 @@ def test_the_grid_is_that_of_the_stored_figures(measured, opened):
     page = opened("pages/ablations.py")
     page.selectbox("across").set_value("fusion").run()
     grid = page.dataframe[0].value
-    index = read_index(measured)
-    cell = index.query(
-        "layers == '2+3' and fusion == 'product' and smoothing == 4 and metric == 'pixel_auroc'"
-    )
-    assert grid.loc["2+3", "product"] == pytest.approx(cell["value"].item())
+    cell = read_index(measured).query("layers == '2+3' and fusion == 'product' and smoothing == 4")
+    assert grid.loc["2+3", "product"].endswith(PERCENT.text(cell["pixel_auroc"].item()))
+
+
+def test_a_click_on_a_cell_shows_the_runs_behind_it(measured, opened):
+    page = opened("pages/ablations.py")
+    page.query_params["cell0"] = "2+3|64"
+    page.run()
+    behind = page.dataframe[1].value
+    run = read_index(measured, is_default=True)
+    assert behind["Images"].tolist() == [f"threshold?run={run['run_id'].item()}"]
+
+
+def test_a_third_setting_gives_a_table_each(measured, opened):
+    page = opened("pages/ablations.py")
+    page.selectbox("across").set_value("smoothing").run()
+    page.selectbox("facet").set_value("fusion").run()
+    heads = [heading.value for heading in page.subheader]
+    assert [head for head in heads if "Fusion" in head] == [
+        "Pixel AUROC, percent · Fusion: product", "Pixel AUROC, percent · Fusion: sum",
+    ]  # fmt: skip
 
 
 def test_the_same_setting_twice_is_an_instruction(measured, opened):
     page = opened("pages/ablations.py")
     page.selectbox("across").set_value("layers").run()
-    assert "two different settings" in page.info[0].value
+    assert "Choose different settings" in page.info[0].value
 
 
 def test_the_auditor_names_every_definition_and_their_spread(measured, opened):

@@ -54,10 +54,10 @@ def test_a_runs_card_says_what_determines_it_and_where_it_was_measured(run):
 
 
 def test_titles_of_runs_are_unique(part_results):
-    index = read_index(part_results)
+    index = read_index(part_results, is_default=True)
     twin = index.assign(run_id="rd-other-0123abcd")
-    runs = tables.runs_table(pd.concat([index, twin]))
-    titles = [tables.run_title(row) for _, row in runs.iterrows()]
+    runs = tables.in_order(pd.concat([index, twin]))
+    titles = [tables.run_title(row) for row in runs.to_dict("records")]
     assert len(set(titles)) == 2
 
 

@@ -1,0 +1,290 @@
+"""What stored runs contain, read once and kept: images, curves, maps, and what follows of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from rd4ad.comparison import Difference, Resampled, mean_of, resample
+from rd4ad.data.folders import DatasetError
+from rd4ad.data.novelty import TITLES, images_by_name, set_named
+from rd4ad.scoring import layers_name
+from rd4ad.store import Run, read_run
+from rd4ad.web import certainty, lab, pictures, reading
+from rd4ad.web.audit import Upload
+from rd4ad.web.leaderboard import unqualified
+from rd4ad.web.reading import modified_at
+from rd4ad.web.tables import of_category, run_label
+
+
+def novelty_runs() -> list[Run]:
+    """Return the listed runs of one-class novelty; what cannot be read is said on the page."""
+    return [run for run in map(run_named, reading.novelty_names()) if run is not None]
+
+
+def roc_by_class(runs: Mapping[str, Run]) -> dict[str, pd.DataFrame]:
+    """Return the image ROC of runs by class."""
+    curves = {name: curves_of(run) for name, run in runs.items()}
+    return {name: table[table["curve"] == "image_roc"] for name, table in curves.items()}
+
+
+def novelty_images(dataset: str) -> dict[str, NDArray[np.uint8]]:
+    """Return a novelty set's test images by name; none where they are not here or not to be shown.
+
+    Args:
+        dataset: its title.
+    """
+    chosen = set_named(TITLES[dataset])
+    return _novelty_images(reading.DATA, TITLES[dataset]) if chosen.is_shown else {}
+
+
+def run_named(run_id: str) -> Run | None:
+    """Return a run, its record and figures in memory; None, said on the page, if it is broken."""
+    try:
+        return _run(
+            reading.RESULTS / "runs" / run_id, modified_at(reading.RESULTS / "runs" / run_id)
+        )
+    except ValueError as error:
+        st.warning(f"This run cannot be read. {error}", icon=":material/warning:")
+        return None
+
+
+def images_of(run: Run) -> pd.DataFrame:
+    """Return the run's table of test images."""
+    return _images(run.path, modified_at(run.path))
+
+
+def curves_of(run: Run) -> pd.DataFrame:
+    """Return the run's stored curves."""
+    return _curves(run.path, modified_at(run.path))
+
+
+def certainty_of(cells: pd.DataFrame, first: str, second: str) -> dict[str, Difference]:
+    """Return how sure the difference of two columns is; see `rd4ad.web.certainty`."""
+
+    def resampled(run_ids: tuple[str, ...]) -> Resampled:
+        paths = [reading.RESULTS / "runs" / run_id for run_id in run_ids]
+        return mean_of([_resampled(path, modified_at(path)) for path in paths])
+
+    return certainty.of_columns(cells, first, second, resampled)
+
+
+def distances_of(run: Run) -> dict[int, NDArray[np.float32]]:
+    """Return the run's distance maps by layer, (N, h, w)."""
+    return _distances(run.path, modified_at(run.path))
+
+
+def test_image(run: Run, name: str) -> NDArray[np.uint8] | None:
+    """Return a test image of a run; see `rd4ad.web.pictures.test_image`."""
+    return _picture(run.path, modified_at(run.path), name, reading.DATA)
+
+
+def masks_of(run: Run) -> NDArray[np.bool_] | None:
+    """Return the masks of a run's test images; None where they are not to be had here."""
+    return _masks(run.path, modified_at(run.path), reading.DATA)
+
+
+def rescored(run: Run, layers: tuple[int, ...], fusion: str, sigma_px: float) -> lab.Rescored:
+    """Return maps, scores and figures of a run under another scoring."""
+    return _rescored(run.path, modified_at(run.path), reading.DATA, layers, fusion, sigma_px)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pixel AUROC of misplaced parts by half of their mask, and what it tells."""
+
+    values: dict[str, float]
+    explanation: str
+
+
+def split_by_place(run: Run, layers: tuple[int, ...], fusion: str, sigma_px: float) -> Split | None:
+    """Return how misplaced parts are found where they are and where they should be; None without.
+
+    None where the category has no defect `misplaced`, or its masks are not to be had here.
+    """
+    masks, images = masks_of(run), images_of(run)
+    if masks is None:
+        return None
+    nominal = pictures.nominal_place(run, masks, list(images["defect_type"]))
+    if nominal is None:
+        return None
+    of_them = (images["defect_type"] == "misplaced").to_numpy()
+    maps = rescored(run, layers, fusion, sigma_px).maps
+    known = run.record["dataset"] == pictures.GENERATED
+    return Split(
+        lab.split_auroc(maps, masks, nominal, of_them),
+        f"{of_them.sum()} images show a misplaced part. Every mask covers the part and the place "
+        "that it left empty. The empty place looks like plain background: nothing there differs "
+        "locally from what the method knows, so only features that see a large surrounding can "
+        "mark it. "
+        + (
+            "The right place is known, since the part is drawn."
+            if known
+            else "The right place is estimated: what at least half of these masks cover."
+        ),
+    )
+
+
+def split_by_layer(run: Run, sigma_px: float) -> pd.DataFrame:
+    """Return `split_by_place` for every layer by itself and all of them summed, fractions."""
+    layers = sorted(distances_of(run))
+    rows = {}
+    for chosen in [(layer,) for layer in layers] + [tuple(layers)]:
+        split = split_by_place(run, chosen, "sum", sigma_px)
+        if split is not None:
+            rows[f"layers {layers_name(chosen)}"] = split.values
+    return pd.DataFrame(rows).T
+
+
+@dataclass(frozen=True)
+class Audit:
+    """PRO of one set of maps by definition, the curves behind it, and what is missing."""
+
+    figures: dict[str, float]
+    curves: dict[str, pd.DataFrame]
+    note: str = ""
+
+
+def audited(upload: Upload) -> Audit:
+    """Return every PRO figure of maps and masks at hand."""
+    if not upload.masks.any() or upload.masks.all():
+        return Audit(lab.pro_by_definition(upload.masks, upload.maps), {})
+    curves = {
+        "whole category": lab.pro_curve(upload.masks, upload.maps),
+        "mean of each image's own": lab.per_image_curve(upload.masks, upload.maps),
+    }
+    return Audit(lab.pro_by_definition(upload.masks, upload.maps), curves)
+
+
+def audited_run(run: Run) -> Audit:
+    """Return every PRO figure of a run at its own scoring; from its stored curve without masks."""
+    if masks_of(run) is not None:
+        return _audited_run(run.path, modified_at(run.path), reading.DATA)
+    own = run.metrics[run.metrics["is_default"]].set_index("metric")["value"].astype(float)
+    curves = curves_of(run)
+    whole = curves[curves["curve"] == "pro"]
+    figures = {
+        "MVTec, limit 0.3": own["aupro"],
+        "MVTec, limit 0.05": own["aupro_0.05"],
+        "no limit (1.0)": lab.area(whole),
+        lab.PER_IMAGE: own["aupro_per_image"],
+    }
+    note = (
+        "From the stored figures and the stored curve: the masks are not on this machine, so the "
+        "curve of single images is not drawn."
+    )
+    return Audit(figures, {"whole category": whole} if len(whole) else {}, note)
+
+
+def curves_by_label(runs: pd.DataFrame, kind: str) -> dict[str, pd.DataFrame]:
+    """Return one kind of curve of several runs (rows of `measured`) by the run's label."""
+    modified = modified_at(reading.RESULTS / "index.parquet")
+    return _curves_by_label(reading.RESULTS, modified, " ".join(runs["run_id"]), kind, runs)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _curves_by_label(
+    results: Path, modified: float, run_ids: str, kind: str, _runs: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    found = {}
+    for row in _runs.to_dict("records"):
+        run = run_named(row["run_id"])
+        if run is not None:
+            curves = curves_of(run)
+            points = curves[curves["curve"] == kind]
+            if len(points):
+                found[run_label(row)] = points
+    return found
+
+
+def images_by_category(
+    runs: pd.DataFrame | None, dataset: str, names: list[str]
+) -> dict[str, pd.DataFrame | None]:
+    """Return the test images of the first run of every category of a data set, None without one.
+
+    Args:
+        runs: of all categories, as `measured` returns them.
+        dataset: the data set.
+        names: qualified names of all categories of all data sets.
+    """
+    found: dict[str, pd.DataFrame | None] = {}
+    for other, category in map(unqualified, names):
+        if other != dataset:
+            continue
+        mine = pd.DataFrame() if runs is None else of_category(runs, dataset, category)
+        run = None if mine.empty else run_named(mine["run_id"].iloc[0])
+        found[category] = None if run is None else images_of(run)
+    return found
+
+
+@st.cache_resource(show_spinner=False, max_entries=256)
+def _run(path: Path, modified: float) -> Run:
+    return read_run(path)
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def _images(path: Path, modified: float) -> pd.DataFrame:
+    return _run(path, modified).images()
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def _curves(path: Path, modified: float) -> pd.DataFrame:
+    return _run(path, modified).curves()
+
+
+@st.cache_resource(show_spinner="Resampling test images", max_entries=256)
+def _resampled(path: Path, modified: float) -> Resampled:
+    return resample(_run(path, modified))
+
+
+@st.cache_resource(show_spinner="Reading distance maps", max_entries=4)
+def _distances(path: Path, modified: float) -> dict[int, NDArray[np.float32]]:
+    return _run(path, modified).distances()
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def _picture(path: Path, modified: float, name: str, data: Path) -> NDArray[np.uint8] | None:
+    return pictures.test_image(_run(path, modified), name, data)
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _masks(path: Path, modified: float, data: Path) -> NDArray[np.bool_] | None:
+    names = list(_images(path, modified)["image"])
+    return pictures.masks_of(_run(path, modified), names, data)
+
+
+@st.cache_resource(show_spinner=False, max_entries=12)
+def _rescored(
+    path: Path, modified: float, data: Path, layers: tuple[int, ...], fusion: str, sigma_px: float
+) -> lab.Rescored:
+    return lab.rescore(
+        _distances(path, modified),
+        replace(
+            lab.own_scoring(_run(path, modified)), layers=layers, fusion=fusion, sigma_px=sigma_px
+        ),
+        int(_run(path, modified).record["size_px"]),
+        _images(path, modified)["label"].to_numpy(),
+        _masks(path, modified, data),
+    )
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _novelty_images(data: Path, key: str) -> dict[str, NDArray[np.uint8]]:
+    try:
+        return images_by_name(data, set_named(key))
+    except DatasetError:
+        return {}  # the page says that they are not here
+
+
+@st.cache_data(show_spinner="Auditing", max_entries=16)
+def _audited_run(path: Path, modified: float, data: Path) -> Audit:
+    run = _run(path, modified)
+    scoring = lab.own_scoring(run)
+    scored = _rescored(path, modified, data, scoring.layers, scoring.fusion, scoring.sigma_px)
+    masks = _masks(path, modified, data)
+    assert masks is not None  # the caller looked
+    return audited(Upload(scored.maps, masks))

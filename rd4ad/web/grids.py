@@ -1,0 +1,175 @@
+"""The grid of an ablation: a figure over two settings, its spread over seeds, what is told apart.
+
+A cell is what the runs of one value of each setting have in common: the mean of their figure. Two
+cells are told apart where Welch's test over their seeds says so; it knows nothing of how many
+cells were looked at.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from rd4ad.catalogue import METHODS, NO_BACKBONE
+from rd4ad.config import TrainingConfig
+from rd4ad.grid import Cell
+from rd4ad.web.tables import BEST, HEAT, MARK, Text
+
+ALIKE = "≈"
+LEVEL = 0.05
+MOST_FACETS = 6
+TRAINED = ("method", "backbone", "size_px", "seed", "epochs")
+"""Settings that take a training of their own."""
+
+
+def held(rows: pd.DataFrame, fixed: Mapping[str, object]) -> pd.DataFrame:
+    """Return the rows in which settings have one value each."""
+    for name, value in fixed.items():
+        rows = rows[rows[name] == value]
+    return rows
+
+
+def cells(rows: pd.DataFrame, metric: str, settings: Sequence[str]) -> pd.DataFrame:
+    """Return one row a cell: the `settings`, `mean`, `sd` (over n - 1), `n`, `values`, `runs`.
+
+    >>> rows = pd.DataFrame({"size_px": [128, 128, 256], "run_id": ["a", "b", "c"],
+    ...                      "aupro": [0.75, 0.25, 0.5]})
+    >>> cells(rows, "aupro", ["size_px"])[["size_px", "mean", "n", "runs"]].values.tolist()
+    [[128, 0.5, 2, ('a', 'b')], [256, 0.5, 1, ('c',)]]
+
+    Args:
+        rows: of `rd4ad.index.read_index`; those without the figure are left out.
+        metric: which figure.
+        settings: columns that are laid out.
+    """
+    groups = rows.dropna(subset=metric).groupby(list(settings), sort=True, dropna=False)
+    return groups.agg(
+        mean=(metric, "mean"), sd=(metric, "std"), n=(metric, "size"), values=(metric, tuple),
+        runs=("run_id", tuple),
+    ).reset_index()  # fmt: skip
+
+
+def is_told_apart(one: Sequence[float], other: Sequence[float]) -> bool | None:
+    """Return whether two cells differ by more than their seeds do; None where one has one seed.
+
+    >>> is_told_apart([0.90, 0.91, 0.92], [0.95, 0.96, 0.97]), is_told_apart([0.9, 0.92], [0.91])
+    (True, None)
+    """
+    if min(len(one), len(other)) < 2:
+        return None
+    known = [(np.mean(values), np.std(values, ddof=1), len(values)) for values in (one, other)]
+    if not any(sd for _, sd, _ in known):  # the test has no answer where nothing varies
+        return bool(known[0][0] != known[1][0])
+    from scipy.stats import ttest_ind_from_stats  # half a second that the server's start has not
+
+    return bool(ttest_ind_from_stats(*known[0], *known[1], equal_var=False).pvalue < LEVEL)
+
+
+def marks(found: pd.DataFrame) -> pd.Series:
+    """Return what every cell is marked with: the best, those not told apart from it, or nothing."""
+    if found.empty:
+        return pd.Series(dtype=str)
+    every = found["values"].tolist()
+    best = every[int(found["mean"].argmax())]
+    said = [ALIKE if is_told_apart(best, one) is False else "" for one in every]
+    return pd.Series(said, found.index).mask(found["mean"] == found["mean"].max(), MARK)
+
+
+def facets(found: pd.DataFrame, by: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the cells of every value of a setting under its name; all of them where it is empty."""
+    if not by:
+        yield "", found
+        return
+    for value, mine in found.groupby(by, sort=True):
+        yield word(value), mine
+
+
+def laid_out(found: pd.DataFrame, column: str, down: str, across: str) -> pd.DataFrame:
+    """Return a column of `cells` as a table of two settings, named in words; nan where missing."""
+    table = found.pivot(index=down, columns=across, values=column)
+    return table.set_axis(table.index.map(word)).set_axis(table.columns.map(word), axis=1)
+
+
+def styled(found: pd.DataFrame, down: str, across: str, text: Text) -> Styler:
+    """Return the cells of a facet as a table: mean ± standard deviation, marked and tinted."""
+    printed = [
+        " ".join(filter(None, (mark, text(mean), "" if pd.isna(sd) else f"± {text(sd)}")))
+        for mark, mean, sd in zip(marks(found), found["mean"], found["sd"], strict=True)
+    ]
+    shown = laid_out(found.assign(printed=printed), "printed", down, across)
+    means = laid_out(found, "mean", down, across)
+    low, high = float(found["mean"].min()), float(found["mean"].max())
+    share = (means - low) / ((high - low) or 1)
+    look = share.map(lambda s: "" if pd.isna(s) else HEAT.format(0.03 + 0.3 * s))
+    look = look + means.eq(high).map(lambda is_best: f";{BEST}" if is_best else "")
+    return shown.style.format(na_rep="–").apply(lambda _: look, axis=None)
+
+
+def runs_behind(found: pd.DataFrame, row: str, column: str, down: str, across: str) -> list[str]:
+    """Return the ids of the runs of a cell, by the names of its row and column in `laid_out`."""
+    is_it = (found[down].map(word) == row) & (found[across].map(word) == column)
+    return [run for runs in found.loc[is_it, "runs"] for run in runs]
+
+
+def holes(rows: pd.DataFrame, settings: Sequence[str]) -> list[Cell]:
+    """Return the trainings that would fill the cells without a run; none where all are there.
+
+    Layers, fusion and smoothing need no training of their own: every run has them all. Every cell
+    gets the seeds that any has, and of all that is not laid out what most runs of its method have.
+
+    >>> rows = pd.DataFrame([("nut", "padim", "resnet18", size, seed, 0.0, "")
+    ...                      for size, seed in ((128, 0), (128, 1), (256, 0))],
+    ...                     columns=["category", *TRAINED, "variant"])
+    >>> [(cell.config.size_px, cell.config.seed) for cell in holes(rows, ["layers", "size_px"])]
+    [(256, 1)]
+
+    Args:
+        rows: of `rd4ad.index.read_index`, of one category.
+        settings: columns that are laid out.
+    """
+    runs = rows.loc[rows["variant"] == "", ["category", *TRAINED]].drop_duplicates()
+    asked = [name for name in TRAINED if name in settings]
+    if runs.empty or not asked:
+        return []
+    keys = list(dict.fromkeys([*asked, "seed"]))
+    there = set(runs[keys].itertuples(index=False, name=None))
+    wanted = product(*(sorted(runs[name].unique()) for name in keys))
+    missing = [dict(zip(keys, values, strict=True)) for values in wanted if values not in there]
+    return [cell for one in missing if (cell := _cell(_usual(runs, one) | one)) is not None]
+
+
+def _usual(runs: pd.DataFrame, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the commonest values among the runs of the same method."""
+    alike = runs[runs["method"] == said.get("method", runs["method"].mode().iloc[0])]
+    return {name: alike[name].mode().iloc[0] for name in alike}
+
+
+def _cell(said: Mapping[str, Any]) -> Cell | None:
+    method, epochs = said["method"], said["epochs"]
+    if method not in METHODS:
+        return None  # maps of another program
+    own: dict[str, Any] = {name: int(said[name]) for name in ("size_px", "seed")}
+    own |= {} if METHODS[method].backbones == (NO_BACKBONE,) else {"backbone": said["backbone"]}
+    own |= {"epochs": int(epochs)} if METHODS[method].epochs and epochs else {}
+    return Cell(said["category"], TrainingConfig(method=method, holdout=0.0, **own))
+
+
+def in_words(found: pd.DataFrame, down: str, across: str, text: Text) -> str:
+    """Return the cells as a list in words, best first, for those who cannot see them."""
+    best_first = found.sort_values("mean", ascending=False).head(12)
+    return "; ".join(
+        f"{word(row[down])} and {word(row[across])}: {text(row['mean'])}"
+        for row in best_first.to_dict("records")
+    )
+
+
+def word(value: object) -> str:
+    """Return a setting's value as the pages print it.
+
+    >>> word(4.0), word(256), word("")
+    ('4', '256', 'usual')
+    """
+    return f"{value:g}" if isinstance(value, float) else str(value) or "usual"
