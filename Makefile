@@ -29,7 +29,10 @@ bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	  --out results/bench/methods-wide.json
 	$(BIN)/rd4ad bench --methods reverse_distillation --backbone resnet18 compact resnet50 \
 	  --size-px 256 128 --out results/bench/methods-backbones.json
+	$(BIN)/python benchmarks/cluster.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/footprint.py
 	$(BIN)/python benchmarks/report.py
 
 bench-quick: .venv/dev  ## print the main ratios within two minutes, write nothing
