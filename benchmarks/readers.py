@@ -1,4 +1,4 @@
-"""Read the index of many made-up runs by pyarrow, as the pages do, and by DuckDB: which is faster?
+"""Time the index of many made-up runs, read by pyarrow, as the pages do, and by DuckDB.
 
 DuckDB is installed from the package index into a folder that is thrown away.
 """
