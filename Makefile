@@ -25,6 +25,7 @@ bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/rd4ad bench
+	$(BIN)/rd4ad bench --size-px 128 --out results/bench/methods-128.json
 	$(BIN)/rd4ad bench --methods reverse_distillation padim spade --backbone wide_resnet50_2 \
 	  --out results/bench/methods-wide.json
 	$(BIN)/rd4ad bench --methods reverse_distillation --backbone resnet18 compact resnet50 \
@@ -32,8 +33,10 @@ bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	$(BIN)/python benchmarks/cluster.py
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/readers.py
 	$(BIN)/python benchmarks/footprint.py
 	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/study.py
 
 bench-quick: .venv/dev  ## print the main ratios within two minutes, write nothing
 	$(BIN)/python benchmarks/metrics.py --quick

@@ -202,18 +202,16 @@ def _fitted(job: Job, pool: ProcessPoolExecutor, data: Path, plan: Plan, report:
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to((data / category / name).resolve())
     seconds, n_parameters = pool.submit(timing.fit, job, chosen, category).result()
-    seconds *= len(every) / len(names)
     report(stage, len(names), len(names))
-    how = f"extrapolated to {config.epochs} epochs" if config.epochs else "measured"
-    if config.epochs and plan.checkpoints:
-        seconds, how = stored_fit(plan.checkpoints, config) or (seconds, how)
-    size = job.checkpoint.stat().st_size / 1e6
-    return {
+    row = {
         "params_million": round(n_parameters / 1e6, 1),
-        "disk_mb": round(size, 1),
-        "fit_seconds": round(seconds, 1),
-        "fit": how,
+        "disk_mb": round(job.checkpoint.stat().st_size / 1e6, 1),
+        "fit_seconds": round(seconds * len(every) / len(names), 1),
+        "fit_images": len(every),
+        "fit": f"extrapolated to {config.epochs} epochs" if config.epochs else "measured",
     }
+    stored = stored_fit(plan.checkpoints, config) if config.epochs and plan.checkpoints else {}
+    return row | stored
 
 
 def _in_turn(

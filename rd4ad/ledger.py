@@ -143,11 +143,11 @@ def _means(rows: pd.DataFrame, categories: list[str]) -> Row:
     }
 
 
-def stored_fit(folder: Path, config: TrainingConfig) -> tuple[float, str] | None:
-    """Return the seconds of the first stored training of a case, and what it was; None without.
+def stored_fit(folder: Path, config: TrainingConfig) -> Row:
+    """Return seconds and images of the first stored training of a case; nothing without one.
 
-    >>> stored_fit(Path("results/detectors"), TrainingConfig(backbone="compact"))[1]
-    'stored: 100 epochs of 180 images'
+    >>> stored_fit(Path("results/detectors"), TrainingConfig(backbone="compact"))["fit"]
+    'stored: 100 epochs'
 
     Raises:
         ValueError: a file that is not a whole checkpoint.
@@ -163,8 +163,12 @@ def stored_fit(folder: Path, config: TrainingConfig) -> tuple[float, str] | None
         own = header.get("config", {})
         wanted = (config.method, config.backbone, config.size_px)
         if tuple(header.get(key) for key in ("method", "backbone", "size_px")) == wanted and own:
-            return own["seconds"], f"stored: {own['epochs']} epochs of {own['n_images']} images"
-    return None
+            return {
+                "fit_seconds": own["seconds"],
+                "fit_images": own["n_images"],
+                "fit": f"stored: {own['epochs']} epochs",
+            }
+    return {}
 
 
 def write_record(path: Path, rows: list[Row], ratios: list[Row], note: str) -> Row:

@@ -132,10 +132,11 @@ def test_quality_is_a_mean_over_the_categories_that_all_measured_methods_share(t
 
 def test_a_stored_trainings_seconds_are_taken_where_it_is_of_the_case(tiny_checkpoint):
     case = TrainingConfig(backbone="compact", size_px=64)
-    seconds, how = stored_fit(tiny_checkpoint.parent, case)
-    assert seconds >= 0
-    assert how == "stored: 6 epochs of 11 images"
-    assert stored_fit(tiny_checkpoint.parent, replace(case, size_px=96)) is None
+    row = stored_fit(tiny_checkpoint.parent, case)
+    assert row["fit_seconds"] >= 0
+    assert row["fit_images"] == 11
+    assert row["fit"] == "stored: 6 epochs"
+    assert stored_fit(tiny_checkpoint.parent, replace(case, size_px=96)) == {}
 
 
 def test_a_damaged_checkpoint_among_the_stored_is_named(tmp_path):

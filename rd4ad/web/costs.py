@@ -15,14 +15,15 @@ _COLUMNS = {
     "method": "", "label": "Method", "kind": "Kind", "seconds_ratio": "Time, × RD4AD",
     "memory_ratio": "Memory, × RD4AD", "seconds_per_image": "Seconds an image",
     "memory_mb": "Memory, MB", "teacher_mb": "Teacher, MB", "disk_mb": "Disk, MB",
-    "params_million": "Parameters, M", "fit_seconds": "Fit, s", "fit": "Fit is",
-    **QUALITIES, "categories": "Categories", "host": "Host", "note": "Note", "source": "Source",
+    "params_million": "Parameters, M", "fit_seconds": "Fit, s", "fit_images": "Fit, images",
+    "fit": "Fit is", **QUALITIES, "categories": "Categories", "host": "Host", "note": "Note",
+    "source": "Source",
 }  # fmt: skip
 """Columns of the table, and their headers."""
 _FORMATS = {
     "Time, × RD4AD": "{:.2f}", "Memory, × RD4AD": "{:.2f}", "Seconds an image": "{:.3g}",
     "Memory, MB": "{:.0f}", "Teacher, MB": "{:.0f}", "Disk, MB": "{:.1f}",
-    "Parameters, M": "{:.1f}", "Fit, s": "{:.0f}",
+    "Parameters, M": "{:.1f}", "Fit, s": "{:.0f}", "Fit, images": "{:.0f}",
 }  # fmt: skip
 
 
