@@ -86,7 +86,8 @@ def averages(table: pd.DataFrame) -> pd.DataFrame:
     the average and of the cells to a tenth of a percent; true where one is unknown.
     """
     found = []
-    for key, rows in table.groupby(list(KEYS), sort=False, dropna=False):
+    columns = table.groupby(list(KEYS), sort=False, dropna=False)[["category", "value", "kind"]]
+    for key, rows in columns:
         values = rows.set_index("category")["value"]
         for name, categories in GROUPS.items():
             members = rows[rows["category"].isin(categories)]
@@ -97,5 +98,5 @@ def averages(table: pd.DataFrame) -> pd.DataFrame:
             stated = float(values.get(name, float("nan")))
             agrees = not abs(stated - computed) > 0.001 + 1e-9  # false of NaN, so NaN agrees
             found.append((*key, name, computed, stated, reason, agrees))
-    columns = [*KEYS, "category", "computed", "stated", "reason", "agrees"]
-    return pd.DataFrame(found, columns=columns).astype({"size_px": "Int64"})
+    names = [*KEYS, "category", "computed", "stated", "reason", "agrees"]
+    return pd.DataFrame(found, columns=names).astype({"size_px": "Int64"})
