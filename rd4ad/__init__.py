@@ -6,6 +6,8 @@ The names below load on first use, so that `import rd4ad` is quick and needs no 
 from importlib import import_module
 from typing import Any
 
+from rd4ad.processor import sort_quickly
+
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -27,3 +29,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'rd4ad' has no attribute {name!r}")
     home = import_module(_HOMES[name])
     return home if name == "metrics" else getattr(home, name)
+
+
+sort_quickly()

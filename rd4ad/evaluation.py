@@ -26,6 +26,7 @@ from rd4ad.data.folders import Category, DatasetError, Sample, open_category
 from rd4ad.data.images import read_images, read_mask, read_mask_for, read_masks
 from rd4ad.detector import Detector
 from rd4ad.figures import Figure, curve_points, figure_grid, figures
+from rd4ad.processor import processor
 from rd4ad.scoring import Maps, Scoring, anomaly_maps, layers_name, scores
 from rd4ad.store import Run, decode, encode, run_id, write_run
 
@@ -239,22 +240,6 @@ def surroundings() -> dict[str, Any]:
         "commit": commit(),
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
-
-
-def processor() -> str:
-    """Return the processor's name and number of cores, as far as the system tells.
-
-    >>> processor().endswith(" cores")
-    True
-    """
-    import os
-
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = [x for x in info.read_text().splitlines() if x.startswith("model name")]
-        name = lines[0].split(":", 1)[1].strip() if lines else name
-    return f"{name}, {os.cpu_count()} cores"
 
 
 def commit() -> str:

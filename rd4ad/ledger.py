@@ -17,8 +17,9 @@ from safetensors import SafetensorError, safe_open
 from rd4ad.catalogue import DEFAULT_METHOD, NO_BACKBONE, title_of
 from rd4ad.checkpoint import replace_file
 from rd4ad.config import TrainingConfig
-from rd4ad.evaluation import commit, processor
+from rd4ad.evaluation import commit
 from rd4ad.index import read_index
+from rd4ad.processor import processor
 
 Row = dict[str, Any]
 DATASET = "MVTec AD"
