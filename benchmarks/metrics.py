@@ -1,5 +1,8 @@
 """Time the figures of a category against scikit-learn, a full sort and the released procedure."""
 
+import rd4ad  # noqa: F401, before NumPy, as in every command: it chooses how NumPy sorts
+
+# isort: split
 import statistics
 import tracemalloc
 
