@@ -1,6 +1,6 @@
 """Plotly figures from stored numbers; they compute nothing but bins. No torch, no Streamlit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -251,12 +251,13 @@ def frontier(points: pd.DataFrame, *, y: str, y_title: str, factor: float) -> go
     """
     figure = _figure()
     known = points.dropna(subset=["seconds_per_image", y])
-    for row in known.to_dict("records"):
+    sides = _label_sides(np.log10(known["seconds_per_image"]), known[y], known["label"])
+    for row, side in zip(known.to_dict("records"), sides, strict=True):
         memory = row["memory_mb"]
         symbol = marker(row["method"]) + ("-open" if row["kind"] == "reported" else "")
         figure.add_scatter(
             x=[row["seconds_per_image"]], y=[row[y] * factor], mode="markers+text",
-            text=[row["label"]], textposition="top center", showlegend=False,
+            text=[row["label"]], textposition=side, showlegend=False,
             marker={
                 "size": 12 if np.isnan(memory) else max(10, np.sqrt(memory)),
                 "color": colour(row["method"]), "symbol": symbol, "line": {"width": 3},
@@ -271,6 +272,46 @@ def frontier(points: pd.DataFrame, *, y: str, y_title: str, factor: float) -> go
     )  # fmt: skip
     figure.update_yaxes(title=y_title)
     return figure
+
+
+def _label_sides(x: Iterable[float], y: Iterable[float], labels: Iterable[str]) -> list[str]:
+    """Return where each point's label meets no other label and no mark; on top where none does.
+
+    >>> _label_sides([0, 0.01, 1], [0, 0.01, 1], ["MKD", "MF", "SPADE"])
+    ['bottom center', 'top center', 'top center']
+
+    Sizes are those on a desktop: a plot of 640 by 300 px, letters 6 px wide and 14 high.
+    """
+    across, up = (_spread_over(values, px) for values, px in ((x, 640), (y, 300)))
+    marks = [(a - 8, u - 8, a + 8, u + 8) for a, u in zip(across, up, strict=True)]
+    taken: list[tuple[float, float, float, float]] = []
+    sides = []
+    for i, (a, u, label) in enumerate(zip(across, up, labels, strict=True)):
+        half = 3 * len(label)
+        centers = {
+            "top center": (a, u + 16), "bottom center": (a, u - 16),
+            "middle right": (a + half + 10, u), "middle left": (a - half - 10, u),
+        }  # fmt: skip
+        boxes = {side: (cx - half, cy - 7, cx + half, cy + 7) for side, (cx, cy) in centers.items()}
+        others = taken + marks[:i] + marks[i + 1 :]
+        free = [
+            side
+            for side, box in boxes.items()
+            if box[0] >= -30 and box[2] <= 670 and not any(_overlap(box, one) for one in others)
+        ]
+        sides.append((free or ["top center"])[0])
+        taken.append(boxes[sides[-1]])
+    return sides
+
+
+def _spread_over(values: Iterable[float], px: int) -> list[float]:
+    found = np.asarray(list(values), float)
+    extent = float(np.ptp(found)) if len(found) else 0.0
+    return list((found - found.min()) / extent * px) if extent else [px / 2] * len(found)
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def bars(values: Mapping[str, float], *, title: str, factor: float, text: str) -> go.Figure:
