@@ -19,6 +19,16 @@ BRUSH_PX = 22  # about 2 px of 28, as pens in MNIST are
 _SIDE_PX, _BOX_PX = 28, 20
 _FAINT = 16  # of 255: what the eye takes for paper
 _NAME = re.compile(r"mnist_([0-9])")
+_TAKE_BRUSH = """() => {
+    const take = (tries) => {
+        const pad = document.querySelector("#sketch");
+        const brush = pad.querySelector("button[aria-label='Brush']");
+        if (brush && pad.innerText.includes("to start")) brush.click();
+        else if (tries) setTimeout(take, 100, tries - 1);
+    };
+    take(50);
+}"""
+"""A pad that was hidden at first or is cleared has no tool chosen, and nobody expects that."""
 
 
 def digits(names: Iterable[str]) -> dict[str, str]:
@@ -80,7 +90,7 @@ def add_tab(detectors: Detectors, known: Mapping[str, str]) -> None:
         detectors: that hold those of `known`.
         known: the digit of every detector, by its name; see `digits`.
     """
-    with gr.Tab("Draw a digit"):
+    with gr.Tab("Draw a digit") as tab:
         gr.Markdown(
             "A detector that saw one digit alone, of MNIST, judges what you draw: is it that digit?"
         )
@@ -89,9 +99,10 @@ def add_tab(detectors: Detectors, known: Mapping[str, str]) -> None:
                 chooser = gr.Dropdown(
                     [(f"only ever saw the digit {digit}", name) for name, digit in known.items()],
                     value=next(iter(known)),
-                    label="Detector",
+                    label="Digit detector",
                 )
                 pad = gr.Sketchpad(
+                    elem_id="sketch",
                     type="numpy",
                     image_mode="L",
                     label="Draw here, large and in the middle",
@@ -108,7 +119,8 @@ def add_tab(detectors: Detectors, known: Mapping[str, str]) -> None:
                 verdict = gr.HTML("<div class='verdict'>Draw a digit, then let it be judged.</div>")
                 seen = gr.Gallery(
                     label="What the detector sees, and where it is surprised",
-                    columns=2, height=CANVAS_PX, object_fit="contain", format="png", buttons=[],
+                    columns=2, height=CANVAS_PX + 60, object_fit="contain", format="png",
+                    buttons=[],
                 )  # fmt: skip
                 distribution = gr.Plot(label="Score against held-out images of its digit")
 
@@ -120,7 +132,12 @@ def add_tab(detectors: Detectors, known: Mapping[str, str]) -> None:
                 chart = normal_scores(judged.normal_scores, judged.threshold, judged.score)
             return [_verdict(judged, known[name]), _pictures(judged), chart]
 
-        go.click(judge, [pad, chooser], [verdict, seen, distribution], api_visibility="private")
+        for event in (tab.select, pad.clear):
+            event(None, js=_TAKE_BRUSH)
+        go.click(
+            judge, [pad, chooser], [verdict, seen, distribution],
+            api_visibility="private", show_progress="hidden",
+        )  # fmt: skip
 
 
 def judged_drawing(detectors: Detectors, drawn: Mapping[str, Any] | None, name: str) -> Judgement:

@@ -224,6 +224,37 @@ def test_the_live_page_judges_an_upload_and_refuses_a_broken_file(address, watch
     page.get_by_text("not a whole image").first.wait_for(timeout=LONG_MS)
 
 
+def test_a_digit_can_be_drawn_and_is_judged(address, watched):
+    page = watched(viewport={"width": 1280, "height": 1200}).page
+    page.goto(f"{address}/live/")
+    page.get_by_role("tab", name="Draw a digit").click(timeout=LONG_MS)
+    pad = page.locator("#sketch")
+    judge = page.get_by_role("button", name="Judge the digit")
+    judge.click()
+    page.get_by_text("Nothing is drawn yet").first.wait_for(timeout=LONG_MS)
+    expect(pad).not_to_contain_text("to start")  # the brush is at hand
+    box = pad.locator("canvas").first.bounding_box()
+
+    def draw(points):
+        at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+        page.mouse.move(*at[0])
+        page.mouse.down()
+        for point in at[1:]:
+            page.mouse.move(*point, steps=4)
+        page.mouse.up()
+
+    turns = [(x, y) for y in (0.36, 0.64) for x in (0.38, 0.5, 0.58, 0.6, 0.58, 0.5)]
+    bent = [-0.1, -0.14, -0.08, 0.0, 0.08, 0.13]
+    draw([(x, y + down) for (x, y), down in zip(turns, 2 * bent, strict=True)])
+    judge.click()
+    page.get_by_text("passes for a 3").first.wait_for(timeout=LONG_MS)
+    pad.get_by_label("Clear canvas").click()
+    expect(pad).not_to_contain_text("to start")
+    draw([(0.5, 0.2), (0.5, 0.8)])
+    judge.click()
+    page.get_by_text("no 3 that it knows").first.wait_for(timeout=LONG_MS)
+
+
 def test_the_demo_is_inside_the_explorer(address, watched):
     page = watched(viewport={"width": 1280, "height": 1400}).open(f"{address}/demo", "Live")
     frame = page.frame_locator("iframe").first
