@@ -23,6 +23,7 @@ def add_command(commands: Any, name: str, command: Command, text: str) -> argpar
         help=text,
         description=text,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,  # --data would otherwise be taken for --dataset where there is no such
     )
     parser.set_defaults(command=command)
     return parser
