@@ -224,9 +224,19 @@ def test_the_live_page_judges_an_upload_and_refuses_a_broken_file(address, watch
     page.get_by_text("not a whole image").first.wait_for(timeout=LONG_MS)
 
 
-def test_a_digit_can_be_drawn_and_is_judged(address, watched):
+@pytest.fixture
+def bundled():
+    """The application as it comes, with the bundled results and detectors."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with running(["rd4ad.cli", "serve", "--port", str(port)], port) as url:
+        yield url
+
+
+def test_a_digit_can_be_drawn_and_is_judged(bundled, watched):
     page = watched(viewport={"width": 1280, "height": 1200}).page
-    page.goto(f"{address}/live/")
+    page.goto(f"{bundled}/live/")
     page.get_by_role("tab", name="Draw a digit").click(timeout=LONG_MS)
     pad = page.locator("#sketch")
     judge = page.get_by_role("button", name="Judge the digit")
