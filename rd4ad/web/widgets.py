@@ -87,13 +87,15 @@ def choose_metric(rows: pd.DataFrame, help: str) -> str:
 def hold(rows: pd.DataFrame, settings: Iterable[str]) -> dict[str, object]:
     """Return the values that were fixed of settings with more than one value among `rows`.
 
-    At first nothing is averaged that does not belong together: this method, its commonest backbone
-    and schedule, the released fusion and smoothing.
+    At first nothing is averaged that does not belong together: this method's longest schedule, what
+    most runs of that have in common, the released fusion and smoothing.
     """
     own = rows[rows["method"] == METHODS[DEFAULT_METHOD].title]
     own = own if len(own) else rows
-    commonest = {name: own[name].mode().tolist() for name in ("backbone", "epochs", "variant")}
-    usual = {name: word(values[0]) for name, values in commonest.items() if values} | {
+    whole = own[own["epochs"] == own["epochs"].max()]
+    about = ["backbone", "epochs", "variant"]
+    commonest = [value for row in whole[about].value_counts().index[:1] for value in row]
+    usual = {name: word(value) for name, value in zip(about, commonest, strict=False)} | {
         "method": METHODS[DEFAULT_METHOD].title, "fusion": "sum", "smoothing": "4",
     }  # fmt: skip
     open_ones = {name: sorted(rows[name].dropna().unique().tolist()) for name in settings}
