@@ -18,8 +18,9 @@ from rd4ad.data.folders import open_category
 from rd4ad.data.images import read_images
 from rd4ad.evaluation import read_test
 from rd4ad.export import model_of
+from rd4ad.gate import GATE, compared
 from rd4ad.model import OnnxModel, apart
-from rd4ad.quantisation import GATE, compared, quantised
+from rd4ad.quantisation import quantised
 
 ROUNDS, REST_SECONDS = 30, 0.05
 KINDS = ("float32", "int8")
@@ -47,7 +48,7 @@ def judged(
         {"case": name, "metric": row["metric"]}
         | {key: round(row[key], 4) for key in (*KINDS, "difference")}
         | {"in_float32": kept, "passes": abs(row["difference"]) <= GATE}
-        for row in compared(*models.values(), test, images)
+        for row in compared(*(m.run for m in models.values()), test, images, "int8")
     ]
     cases = {f"{name}, {kind}": lambda m=models[kind]: m.run(images[:1]) for kind in KINDS}
     return rows, cases

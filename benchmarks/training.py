@@ -15,7 +15,7 @@ BATCH, ROUNDS = 16, 7
 def plain(backbone: str, images: torch.Tensor) -> Callable[[], None]:
     """Return a step of the loop that one would write first: nothing kept, nothing laid out."""
     torch.manual_seed(0)
-    method = ReverseDistillation(backbone).train()
+    method = ReverseDistillation(backbone).train().to(images.device)
     parts = method.fitted_parts().parameters()
     optimizer = torch.optim.Adam(parts, lr=0.005, betas=(0.5, 0.999))
 
@@ -33,14 +33,14 @@ def plain(backbone: str, images: torch.Tensor) -> Callable[[], None]:
 def cached(backbone: str, images: torch.Tensor, precision: str = "float32") -> Callable[[], None]:
     """Return a step as `ReverseDistillation.fit` takes it, on features that are there already."""
     torch.manual_seed(0)
-    method = ReverseDistillation(backbone).train()
+    method = ReverseDistillation(backbone).train().to(images.device)
     parts = method.fitted_parts().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(parts.parameters(), lr=0.005, betas=(0.5, 0.999), fused=True)
     with torch.no_grad():
         features = [
             layer.contiguous(memory_format=torch.channels_last) for layer in method.teacher(images)
         ]
-    lower = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+    lower = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
     def step() -> None:
         with lower:

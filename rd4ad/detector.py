@@ -121,7 +121,9 @@ class Detector:
 
     def judge(self, distances: dict[int, Maps]) -> list[Prediction]:
         """Return the predictions for distance maps by layer, (N, h, w) each."""
-        return predictions(distances, self.scoring, self.size_px, self.calibration)
+        return predictions(
+            distances, self.scoring, self.size_px, self.calibration, self.engine.anomaly_maps
+        )
 
     def with_scoring(self, **changes: Any) -> "Detector":
         """Return a detector that shares this one's engine and scores otherwise, uncalibrated."""

@@ -1,6 +1,6 @@
 """What computes a detector's distance maps: ONNX Runtime here, torch in `rd4ad.eager`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rd4ad.checkpoint import Tensors, find_teacher, read_checkpoint, read_tensors
 from rd4ad.graph import NoGraphError, build_graph, checked_scoring
 from rd4ad.model import BATCH, OnnxModel, apart, read_model
-from rd4ad.scoring import Maps, Scoring
+from rd4ad.scoring import Maps, Scoring, anomaly_maps
 
 Header = dict[str, Any]
 
@@ -43,6 +43,10 @@ class Engine(Protocol):
             images: (N, S, S, 3) RGB.
             layers: ascending.
         """
+        ...
+
+    def anomaly_maps(self, distances: Mapping[int, Maps], scoring: Scoring, size_px: int) -> Maps:
+        """Return what `rd4ad.scoring.anomaly_maps` does, computed where it takes least time."""
         ...
 
     def tensors(self) -> Tensors:
@@ -105,6 +109,10 @@ class OnnxEngine:
         with self._named():
             found = self._model(layers).run(images).distances
         return {layer: found[layer] for layer in layers}
+
+    def anomaly_maps(self, distances: Mapping[int, Maps], scoring: Scoring, size_px: int) -> Maps:
+        """Return the anomaly maps (N, size_px, size_px); see `Engine`."""
+        return anomaly_maps(distances, scoring, size_px)
 
     def tensors(self) -> Tensors:
         """Return bottleneck and student.

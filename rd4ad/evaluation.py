@@ -194,12 +194,12 @@ def determining(
 
     Args:
         method, backbone, size_px: the detector's.
-        config: the record of its training; how long it took plays no part.
+        config: the record of its training; how long it took, and on what, play no part.
         scoring: the detector's.
         teacher_sha256: of its teacher's weight file.
         dataset, category: what it is measured on.
     """
-    notes = ("seconds", "final_loss", "n_threads")
+    notes = ("seconds", "final_loss", "n_threads", "device")
     kept = {key: value for key, value in config.items() if key not in notes}
     if kept.get("precision") == "float32":  # what runs had before there was a choice
         del kept["precision"]

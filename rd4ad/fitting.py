@@ -207,7 +207,7 @@ class Session:
         last_loss: float,
     ) -> float:
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
-        done, total = 0, 0.0
+        done, losses = 0, []
         assert self.config.batch_size is not None
         lower = torch.autocast(
             torch.device(self.device).type,
@@ -220,10 +220,10 @@ class Session:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            total += loss.item() * len(indices)
+            losses.append((loss.detach(), len(indices)))  # to be read later: a GPU runs ahead
             done += len(indices)
             self.report(stage, epoch * n_images + done, epochs * n_images, last_loss)
-        return total / n_images
+        return sum(loss.item() * n for loss, n in losses) / n_images
 
     def _save_state(
         self,
@@ -328,18 +328,17 @@ def teacher_features(
     """Return the teacher's features of all images, (N, C, h, w) float32 a layer, finest first.
 
     They lie channels last, as the convolutions of training want them. Up to `cache_mib` they are
-    in memory; beyond, they are one memory-mapped `file`, and so need no more memory than the pages
-    in use.
+    in memory, a GPU's own where that leaves half of it free; beyond, they are one memory-mapped
+    `file`, and so need no more memory than the pages in use.
     """
     stacks: list[Tensor] = []
     for start in range(0, len(images), batch_size):
-        batch = normalise(images[start : start + batch_size]).to(device)
-        features = [layer.cpu() for layer in teacher(batch)]
+        features = teacher(normalise(images[start : start + batch_size]).to(device))
         if not stacks:
             stacks = _room_for(features, len(images), cache_mib, file)
         for stack, layer in zip(stacks, features, strict=True):
             stack[start : start + len(layer)] = layer
-        report("teacher", start + len(batch), len(images))
+        report("teacher", start + len(features[0]), len(images))
     return stacks
 
 
@@ -347,7 +346,10 @@ def _room_for(features: list[Tensor], n: int, cache_mib: int, file: Path) -> lis
     shapes = [(n, *layer.shape[1:]) for layer in features]
     sizes = [int(np.prod(shape)) for shape in shapes]
     if sum(sizes) * 4 <= cache_mib * 2**20:
-        flat = torch.empty(sum(sizes))
+        device = features[0].device
+        if device.type == "cuda" and sum(sizes) * 8 > torch.cuda.mem_get_info(device)[0]:
+            device = torch.device("cpu")
+        flat = torch.empty(sum(sizes), device=device)
     else:
         with file.open("wb") as reserved:  # a full disk is an error here, not a crash later
             os.posix_fallocate(reserved.fileno(), 0, 4 * sum(sizes))

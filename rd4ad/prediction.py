@@ -1,6 +1,6 @@
 """What a detector says of one image, and what normal images said before; no torch, no networks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,6 +51,7 @@ def predictions(
     scoring: Scoring,
     size_px: int,
     calibration: Calibration | None = None,
+    compute: Callable[[Mapping[int, Maps], Scoring, int], Maps] = anomaly_maps,
 ) -> list[Prediction]:
     """Return one prediction an image, in order.
 
@@ -64,8 +65,9 @@ def predictions(
         scoring: see `Scoring`.
         size_px: side of the anomaly maps in pixels.
         calibration: what the threshold follows from, if there is one.
+        compute: `rd4ad.scoring.anomaly_maps`, or what gives the same elsewhere.
     """
-    maps = anomaly_maps(distances, scoring, size_px)
+    maps = compute(distances, scoring, size_px)
     threshold = calibration.threshold if calibration else None
     return [
         Prediction(

@@ -28,28 +28,20 @@ from onnxruntime.quantization import (  # type: ignore[import-untyped]
 )
 
 from rd4ad.checkpoint import checked_name, replace_file
-from rd4ad.data.folders import open_category, split_holdout
+from rd4ad.data.folders import open_category
 from rd4ad.data.images import read_images
-from rd4ad.evaluation import EvaluationSet, read_test
+from rd4ad.evaluation import read_test
 from rd4ad.export import model_of
-from rd4ad.figures import figures
+from rd4ad.gate import gated, recalibrated
 from rd4ad.graph import with_calibration
 from rd4ad.model import OnnxModel, apart
-from rd4ad.prediction import Calibration
 from rd4ad.scoring import Maps
 
-GATE = 0.003
-"""No figure of `JUDGED_BY` may move by more; `rd4ad export --int8` refuses otherwise."""
-JUDGED_BY = ("image_auroc", "pixel_auroc", "aupro")
 N_IMAGES = 128  # normal ones, evenly among all: half show the ranges, half the deviation
 BOUND = 0.02
 """Deviation of normal images' anomaly maps, as a share of their spread, that integers may bring."""
 MOST = 1 / 6
 """Share of the convolutions in float32: 5 of ResNet-18's; 7 are less than 1.9 times as fast."""
-
-
-class RefusedError(ValueError):
-    """The integers judge otherwise than the floats; the message has the figures."""
 
 
 def export_int8(
@@ -71,7 +63,7 @@ def export_int8(
         changes: fields of `Scoring` that shall differ; the model then carries no threshold.
 
     Raises:
-        RefusedError: a figure moves by more than `GATE`; nothing is written.
+        RefusedError: see `rd4ad.gate.gated`; nothing is written.
         ValueError, FileNotFoundError, OSError: as `rd4ad.export.export_onnx`; or there are fewer
             than 2 training images, or others than the checkpoint's.
         DatasetError: the category lacks training or test images, or has no masks.
@@ -85,24 +77,10 @@ def export_int8(
     whole = quantised(model, normal)
     text = whole.SerializeToString()
     integers = OnnxModel(*apart(whole))
-    rows = compared(OnnxModel(*apart(model)), integers, test, images)
-    if any(not abs(row["difference"]) <= GATE for row in rows):
-        told = ", ".join(
-            f"{row['metric']} {row['float32']:.4f} to {row['int8']:.4f}" for row in rows
-        )
-        raise RefusedError(
-            f"in 8 bits {category} is judged otherwise, by more than {GATE}: {told}; nothing is "
-            "written. Export it in float32"
-        )
+    rows = gated(OnnxModel(*apart(model)).run, integers.run, test, images, "int8")
     about, config = integers.description, header["config"]
     if about["calibration"]:
-        if len(normal) != config["n_images"] + config["n_held_out"]:
-            raise ValueError(
-                f"{checkpoint} was trained on other images than the {len(normal)} of {opened.path}"
-            )
-        _, held = split_holdout(len(normal), config["holdout"], config["seed"])
-        scores = sorted(map(float, integers.run(normal[held]).scores))
-        kept = Calibration(scores=tuple(scores), quantile=about["calibration"]["quantile"])
+        kept = recalibrated(integers.run, normal, config, about["calibration"]["quantile"])
         text = with_calibration(text, about, kept)
     replace_file(out, lambda beside: beside.write_bytes(text))
     return rows
@@ -182,26 +160,6 @@ def _maps(model: onnx.ModelProto, images: NDArray[np.uint8]) -> Maps:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)  # `apart` takes the weights out
     return OnnxModel(*apart(copy)).run(images).anomaly_maps
-
-
-def compared(
-    floats: OnnxModel, integers: OnnxModel, test: EvaluationSet, images: NDArray[np.uint8]
-) -> list[dict[str, Any]]:
-    """Return the figures of `JUDGED_BY` of both on test images, and how far they move."""
-    found = []
-    for model in (floats, integers):
-        said = model.run(images)
-        every = figures(said.anomaly_maps, said.scores.astype(float), test.labels, test.masks)
-        found.append({row["metric"]: row["value"] for row in every})
-    return [
-        {
-            "metric": metric,
-            "float32": found[0][metric],
-            "int8": found[1][metric],
-            "difference": found[1][metric] - found[0][metric],
-        }
-        for metric in JUDGED_BY
-    ]
 
 
 class _Images(CalibrationDataReader):  # type: ignore[misc]  # untyped

@@ -90,6 +90,8 @@ def train(
     teacher, teacher_file = teacher_of(str(config.backbone), weights)
     record = record_of(config, category, len(kept), len(held), teacher_file["sha256"])
     record["n_threads"] = torch.get_num_threads()
+    if torch.device(device).type == "cuda":
+        record["device"] = torch.cuda.get_device_name(device)
     if stop:
         record["stop"] = asdict(stop)
     started = time.monotonic()

@@ -6,7 +6,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from rd4ad import Detector, quantisation
+from rd4ad import Detector, gate, quantisation
 from rd4ad.cli import main
 from rd4ad.data.folders import open_category, split_holdout
 from rd4ad.data.images import read_images
@@ -48,11 +48,11 @@ def export(checkpoint, out, data) -> int:
 def test_what_judges_alike_is_written_and_knows_its_own_threshold(
     tiny_checkpoint, tiny_data, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(quantisation, "GATE", 1.0)
+    monkeypatch.setattr(gate, "GATE", 1.0)
     out = tmp_path / "part.onnx"
     assert export(tiny_checkpoint, out, tiny_data) == 0
     told = capsys.readouterr().out
-    assert all(f"{metric} " in told for metric in quantisation.JUDGED_BY)
+    assert all(f"{metric} " in told for metric in gate.JUDGED_BY)
     floats, integers = Detector.load(tiny_checkpoint), Detector.load(out)
     images = [sample.path for sample in open_category(tiny_data, "part").test]
     expected = [one.score for one in floats.predict(images)]
@@ -123,23 +123,23 @@ def test_one_image_shows_no_deviation(tiny_checkpoint, tiny_images):
 def test_what_judges_otherwise_is_refused_with_its_figures(
     tiny_checkpoint, tiny_data, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(quantisation, "GATE", -1.0)
+    monkeypatch.setattr(gate, "GATE", -1.0)
     assert export(tiny_checkpoint, tmp_path / "part.onnx", tiny_data) == 1
     said = capsys.readouterr().err
-    for metric in quantisation.JUDGED_BY:
+    for metric in gate.JUDGED_BY:
         assert f"{metric} 0." in said or f"{metric} 1." in said
-    assert "Export it in float32" in said
+    assert "Stay with float32" in said
     assert list(tmp_path.iterdir()) == []
 
 
 def test_undefined_figures_pass_no_gate(tiny_checkpoint, tiny_data, tmp_path, monkeypatch):
     rows = [{"metric": "aupro", "float32": np.nan, "int8": np.nan, "difference": np.nan}]
-    monkeypatch.setattr(quantisation, "compared", lambda *_: rows)
+    monkeypatch.setattr(gate, "compared", lambda *_: rows)
     assert export(tiny_checkpoint, tmp_path / "part.onnx", tiny_data) == 1
 
 
 def test_images_of_another_training_are_refused(tiny_checkpoint, tiny_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(quantisation, "GATE", 1.0)
+    monkeypatch.setattr(gate, "GATE", 1.0)
     folder = tmp_path / "data/part"
     folder.mkdir(parents=True)
     for name in ("test", "ground_truth"):

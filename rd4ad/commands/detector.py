@@ -174,10 +174,14 @@ def add_export(commands: Any) -> None:
     parser.add_argument(
         "--format", choices=("onnx", "openvino"), default="onnx", help="kind of model"
     )
+    lower = parser.add_mutually_exclusive_group()
     text = "8-bit integers, where the figures of --category below --data stay within 0.003"
-    parser.add_argument("--int8", action="store_true", help=text)
-    parser.add_argument("--data", type=Path, help="of --int8: folder of categories")
-    parser.add_argument("--category", help="of --int8: the one that the detector was trained on")
+    lower.add_argument("--int8", action="store_true", help=text)
+    text = "a checkpoint that computes in float16 on a GPU, where the figures stay within 0.003"
+    lower.add_argument("--float16", action="store_true", help=text)
+    parser.add_argument("--device", default="cpu", help="of --float16: torch device, e.g. cuda")
+    parser.add_argument("--data", type=Path, help="of both: folder of categories")
+    parser.add_argument("--category", help="of both: the one that the detector was trained on")
     own: dict[str, Any] = {"default": argparse.SUPPRESS}  # another scoring has no threshold
     text = "layers fused, e.g. 2+3; any other scoring than the checkpoint's carries no threshold"
     parser.add_argument("--layers", type=layers, help=text, **own)
@@ -195,19 +199,34 @@ def _export(options: argparse.Namespace) -> int:
         Scoring(**changes)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    where = {"weights": options.weights} | changes
+    if options.int8 or options.float16:
+        for row in _export_lower(options, changes):
+            figures = (
+                f"{key} {row[key]:.4f}" for key in row if key not in ("metric", "difference")
+            )
+            print(f"{row['metric']:<12}", *figures, sep="  ")
+    else:
+        write = {"onnx": export_onnx, "openvino": export_openvino}[options.format]
+        write(options.checkpoint, options.out, weights=options.weights, **changes)
+    print(f"wrote {options.out} ({options.out.stat().st_size / 2**20:.1f} MiB)")
+    return 0
+
+
+def _export_lower(options: argparse.Namespace, changes: dict[str, Any]) -> list[dict[str, Any]]:
+    """Write what judges as in float32, and return the figures of both."""
+    name = "--int8" if options.int8 else "--float16"
+    if options.format != "onnx":
+        raise UsageError(f"{name} has a format of its own: leave --format out")
+    if not (options.data and options.category):
+        raise UsageError(f"{name} is judged by --category below --data: name both")
+    source = options.checkpoint, options.out, options.data, options.category
     if options.int8:
         from rd4ad.quantisation import export_int8
 
-        if options.format != "onnx":
-            raise UsageError("--int8 is of ONNX models: leave --format out")
-        if not (options.data and options.category):
-            raise UsageError("--int8 is judged by --category below --data: name both")
-        rows = export_int8(options.checkpoint, options.out, options.data, options.category, **where)
-        for row in rows:
-            print(f"{row['metric']:<12} float32 {row['float32']:.4f}  int8 {row['int8']:.4f}")
-    else:
-        write = {"onnx": export_onnx, "openvino": export_openvino}[options.format]
-        write(options.checkpoint, options.out, **where)
-    print(f"wrote {options.out} ({options.out.stat().st_size / 2**20:.1f} MiB)")
-    return 0
+        return export_int8(*source, weights=options.weights, **changes)
+    from rd4ad.float16 import export_float16
+
+    if changes:
+        raise UsageError("--float16 keeps the checkpoint's own scoring: leave other options out")
+    check_device(options.device)
+    return export_float16(*source, weights=options.weights, device=options.device)
