@@ -74,7 +74,7 @@ def trained(data: str, category: str, config: TrainingConfig, device: str) -> di
             if patience not in ends and Stop(patience=patience).ends(0.0, epoch, losses)
         ]
         ends.update(dict.fromkeys(now, epoch))
-        if now or epoch in SHOWN:
+        if now or epoch in (*SHOWN, config.epochs):
             engine = TorchEngine(method, device)
             detector = Detector(engine, size_px=config.size_px, scoring=scoring, teacher_file=file)
             found = figures_of(said_by(detector), test, test_images)
@@ -92,7 +92,7 @@ def trained(data: str, category: str, config: TrainingConfig, device: str) -> di
 def rows_of(category: str, runs: list[dict[str, Any]], epochs: int) -> list[dict[str, Any]]:
     """Return what the seeds' trainings of a category show, as a table's rows."""
     rows = []
-    for epoch in [epoch for epoch in SHOWN if epoch <= epochs]:
+    for epoch in sorted({epoch for epoch in SHOWN if epoch < epochs} | {epochs}):
         found = [run["figures"][epoch] for run in runs]
         rows.append({"case": f"{category}, {epoch} epochs"} | means(found))
     for patience in PATIENCES:
