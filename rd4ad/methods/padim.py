@@ -102,7 +102,7 @@ class Gaussians(nn.Module):
         covariance = x.mT @ x / (len(samples) - 1)
         covariance.diagonal(dim1=1, dim2=2).add_(RIDGE)
         lower = torch.linalg.cholesky(covariance)
-        identity = torch.eye(x.shape[2], dtype=x.dtype)
+        identity = torch.eye(x.shape[2], dtype=x.dtype, device=x.device)
         inverse = torch.linalg.solve_triangular(lower, identity, upper=False)  # (p, d, d)
         columns, rows = torch.triu_indices(*inverse.shape[1:])
         at = slice(first, first + len(x))
