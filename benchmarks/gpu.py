@@ -144,7 +144,7 @@ def main() -> None:
         f"random weights, {ROUNDS} interleaved rounds. tf32: float32 whose convolutions multiply "
         "19 bits, torch's default. of_its_limit: operations of the convolutions over the rate of "
         "the matrix product of that kind, both at their best. A step: 16 images, forward, "
-        "backward, optimiser."
+        "backward, optimiser; as trained here: kept features, recorded forward and backward pass."
     )
     write("gpu", rows, ratios, note)
 

@@ -38,12 +38,9 @@ def interleaved(
 
 
 def summary(seconds: list[float]) -> dict[str, float]:
-    """Return median, minimum and maximum of some seconds."""
-    return {
-        "median_s": round(statistics.median(seconds), 5),
-        "min_s": round(min(seconds), 5),
-        "max_s": round(max(seconds), 5),
-    }
+    """Return median, minimum and maximum of some seconds, to four digits."""
+    told = {"median_s": statistics.median(seconds), "min_s": min(seconds), "max_s": max(seconds)}
+    return {name: float(f"{value:.4g}") for name, value in told.items()}
 
 
 def write(name: str, rows: list[dict[str, Any]], ratios: list[dict[str, Any]], note: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from host import IS_QUICK, interleaved, summary, write
 
+from rd4ad.config import TrainingConfig
 from rd4ad.methods.reverse_distillation import ReverseDistillation
 
 CASES = (("resnet18", 256), ("resnet18", 128), ("compact", 256))
@@ -41,10 +42,11 @@ def cached(backbone: str, images: torch.Tensor, precision: str = "float32") -> C
             layer.contiguous(memory_format=torch.channels_last) for layer in method.teacher(images)
         ]
     lower = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    loss_of = method.step_loss(features, TrainingConfig(precision=precision))
 
     def step() -> None:
         with lower:
-            loss = method.loss(features)
+            loss = loss_of(features)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

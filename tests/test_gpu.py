@@ -14,6 +14,7 @@ from rd4ad.data.folders import open_category
 from rd4ad.data.images import read_images
 from rd4ad.fitting import Reporter, teacher_features
 from rd4ad.methods.backbones import load_teacher
+from rd4ad.methods.reverse_distillation import ReverseDistillation
 from rd4ad.scoring import Scoring, anomaly_maps
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
@@ -102,6 +103,34 @@ def test_every_method_fits_there_and_judges_alike_here(method, tiny_data, tmp_pa
         for detector in (cpu, gpu)
     ]
     np.testing.assert_allclose(scores[1], scores[0], rtol=2e-3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_recorded_steps_are_those_of_the_plain_loss(precision):
+    config = TrainingConfig(backbone="compact", precision=precision)
+
+    def trained(is_recorded: bool) -> tuple[list[float], dict[str, torch.Tensor]]:
+        torch.manual_seed(0)
+        method = ReverseDistillation("compact").cuda().train()
+        parts = method.fitted_parts().to(memory_format=torch.channels_last)
+        batch = method.teacher(torch.randn(6, 3, 64, 64, device="cuda"))
+        optimizer = torch.optim.SGD(parts.parameters(), lr=0.1)
+        loss_of = method.step_loss(batch, config) if is_recorded else method.loss
+        losses = []
+        for n_images in (6, 4, 6, 6):  # the second is of another size, as an epoch's last
+            with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bfloat16"):
+                loss = loss_of([layer[:n_images] for layer in batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return losses, parts.state_dict()
+
+    (expected, wanted), (found, state) = trained(False), trained(True)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert found[-1] < found[0]
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(state[name], tensor, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

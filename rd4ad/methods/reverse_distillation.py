@@ -16,12 +16,15 @@ The paper and the released code differ in the training loss; both are here under
   2023, Table 6).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rd4ad.config import TrainingConfig
 from rd4ad.methods.backbones import Backbone, Teacher, backbone_named, residual_block
 from rd4ad.methods.method import Method, Session
 from rd4ad.methods.vision import BasicBlock
@@ -202,9 +205,13 @@ class ReverseDistillation(Method):
             fused=True,
         )
 
+        def taken(indices: Tensor | slice) -> list[Tensor]:
+            return [stack[indices].to(session.device) for stack in features]
+
+        loss = self.step_loss(taken(slice(config.batch_size)), config)
+
         def loss_of(indices: Tensor, generator: torch.Generator) -> Tensor:
-            batch = [stack[indices].to(session.device) for stack in features]
-            return self.loss(batch, config.loss)
+            return loss(taken(indices))
 
         held = session.held_features(self.teacher)
 
@@ -217,6 +224,37 @@ class ReverseDistillation(Method):
         session.optimise(
             parts, optimizer, len(images), loss_of, held_loss=held_loss if held else None
         )
+
+    def step_loss(
+        self, batch: list[Tensor], config: TrainingConfig
+    ) -> Callable[[list[Tensor]], Tensor]:
+        """Return `loss` as training takes it, of features like those of a batch.
+
+        On a GPU, forward and backward pass of so many images are recorded as CUDA graphs: a step of
+        16 images is some hundred kernels so short that starting them takes longer than they do.
+        """
+
+        def loss(features: list[Tensor]) -> Tensor:
+            return self.loss(features, config.loss)
+
+        if batch[0].device.type != "cuda":
+            return loss
+        parts = self.fitted_parts().train()
+        before = {name: tensor.clone() for name, tensor in parts.state_dict().items()}
+        lower = torch.autocast(
+            "cuda", torch.bfloat16, config.precision == "bfloat16", cache_enabled=False
+        )
+        room = tuple(layer.clone() for layer in batch)  # what is replayed is copied into it
+        with lower:
+            recorded: Callable[..., Tensor] = torch.cuda.make_graphed_callables(
+                _Loss(parts, loss), room
+            )
+        parts.load_state_dict(before)  # recording moved the norms' running means
+
+        def replayed(features: list[Tensor]) -> Tensor:
+            return recorded(*features) if len(features[0]) == len(room[0]) else loss(features)
+
+        return replayed
 
     def fitted_parts(self) -> nn.ModuleDict:
         """Return bottleneck and student."""
@@ -249,6 +287,17 @@ class ReverseDistillation(Method):
         distance = LOSSES[kind]
         pairs = zip(self.chosen(features, 1), self.restore(features), strict=True)
         return torch.stack([distance(t, s) for t, s in pairs]).sum()
+
+
+class _Loss(nn.Module):
+    """A loss of the teacher's features as a module, which is what torch records."""
+
+    def __init__(self, parts: nn.Module, loss: Callable[[list[Tensor]], Tensor]) -> None:
+        super().__init__()
+        self.parts, self.loss = parts, loss
+
+    def forward(self, *features: Tensor) -> Tensor:
+        return self.loss(list(features))
 
 
 def flattened_loss(teacher: Tensor, student: Tensor) -> Tensor:
