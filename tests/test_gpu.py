@@ -17,7 +17,11 @@ from rd4ad.methods.backbones import load_teacher
 from rd4ad.methods.reverse_distillation import ReverseDistillation
 from rd4ad.scoring import Scoring, anomaly_maps
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here"),
+    # A recorded backward pass ran on another stream than the optimiser; torch waits for it.
+    pytest.mark.filterwarnings("ignore:The AccumulateGrad node's stream:UserWarning"),
+]
 
 
 @pytest.fixture(autouse=True)

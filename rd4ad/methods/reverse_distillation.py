@@ -246,13 +246,15 @@ class ReverseDistillation(Method):
         )
         room = tuple(layer.clone() for layer in batch)  # what is replayed is copied into it
         with lower:
-            recorded: Callable[..., Tensor] = torch.cuda.make_graphed_callables(
-                _Loss(parts, loss), room
-            )
+            recorded = torch.cuda.make_graphed_callables(_Loss(parts, loss), room)
         parts.load_state_dict(before)  # recording moved the norms' running means
 
         def replayed(features: list[Tensor]) -> Tensor:
-            return recorded(*features) if len(features[0]) == len(room[0]) else loss(features)
+            if len(features[0]) != len(room[0]):
+                return loss(features)
+            found = recorded(*features)
+            assert isinstance(found, Tensor)  # torch's stub says object
+            return found
 
         return replayed
 
