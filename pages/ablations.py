@@ -33,7 +33,8 @@ with fifth:
     )
 settings = [name for name in (down, across, beside) if name]
 with st.expander("Hold the other settings"):
-    fixed = widgets.hold(rows, [name for name in studies.AXES if name not in settings])
+    others = [name for name in studies.AXES if name not in settings]
+    fixed = widgets.hold(rows, others, settings)
 if len(set(settings)) < len(settings):
     st.info("Choose different settings for rows, columns and tables.")
     st.stop()
@@ -41,7 +42,7 @@ if len(set(settings)) < len(settings):
 held = grids.held(rows, fixed)
 found = grids.cells(held, metric, settings)
 if found.empty:
-    st.info("No run has these settings: hold fewer of them.")
+    st.info("No run has these settings together. There are: " + "; ".join(grids.there_are(rows)))
     st.stop()
 clicked: list[str] = []
 for number, (value, mine) in enumerate(grids.facets(found, beside)):

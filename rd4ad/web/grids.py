@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from rd4ad.catalogue import METHODS, NO_BACKBONE
+from rd4ad.catalogue import DEFAULT_METHOD, METHODS, NO_BACKBONE
 from rd4ad.config import TrainingConfig
 from rd4ad.grid import Cell
 from rd4ad.web.tables import BEST, HEAT, MARK, Text
@@ -21,6 +21,10 @@ from rd4ad.web.tables import BEST, HEAT, MARK, Text
 ALIKE = "≈"
 LEVEL = 0.05
 MOST_FACETS = 6
+_PRECISIONS = {"": "float32", "bfloat16": "bfloat16"}
+"""By what `rd4ad.index.variant` says of a training: those that a grid's cell can ask for again."""
+TRAINED_WITH = ("backbone", "size_px", "epochs", "variant")
+"""Settings that belong together: a training has one of each."""
 TRAINED = ("method", "backbone", "size_px", "seed", "epochs")
 """Settings that take a training of their own."""
 
@@ -30,6 +34,55 @@ def held(rows: pd.DataFrame, fixed: Mapping[str, object]) -> pd.DataFrame:
     for name, value in fixed.items():
         rows = rows[rows[name] == value]
     return rows
+
+
+def usual(rows: pd.DataFrame, others: Sequence[str], laid_out: Sequence[str]) -> dict[str, object]:
+    """Return what other settings are best held at: RD4AD's runs that fill the most cells.
+
+    Of as many cells, it is the longest schedule, then what has the most runs.
+
+    >>> runs = [(256, 200, ""), (128, 10, "bfloat16"), (128, 30, "bfloat16")]
+    >>> rows = pd.DataFrame(runs, columns=["size_px", "epochs", "variant"]).assign(method="RD4AD")
+    >>> usual(rows, ["size_px", "variant"], ["epochs"])
+    {'method': 'RD4AD', 'fusion': 'sum', 'smoothing': 4.0, 'size_px': 128, 'variant': 'bfloat16'}
+    >>> usual(rows, ["epochs", "variant"], ["size_px"])["epochs"]
+    200
+
+    Args:
+        rows: as `rd4ad.web.tables.readable` returns them.
+        others: columns that are not laid out.
+        laid_out: columns that are.
+    """
+    released = {"method": METHODS[DEFAULT_METHOD].title, "fusion": "sum", "smoothing": 4.0}
+    own = rows[rows["method"] == released["method"]]
+    together = [name for name in TRAINED_WITH if name in others]
+    if own.empty or not together:
+        return released
+
+    def worth(group: tuple[Any, pd.DataFrame]) -> tuple[float, ...]:
+        mine = group[1]
+        return len(mine[list(laid_out)].drop_duplicates()), mine["epochs"].max(), len(mine)
+
+    values, _ = max(own.groupby(together), key=worth)
+    return released | dict(zip(together, values, strict=True))
+
+
+def there_are(rows: pd.DataFrame, most: int = 6) -> list[str]:
+    """Return in words what the trainings among some rows were, the commonest first.
+
+    >>> rows = pd.DataFrame({"method": ["PaDiM"], "backbone": ["resnet18"], "size_px": [256],
+    ...                      "epochs": [0.0], "variant": [""]})
+    >>> there_are(rows)
+    ['PaDiM, resnet18, 256 px']
+    """
+    kinds = rows[["method", *TRAINED_WITH]].value_counts().index[:most]
+    return [
+        ", ".join(
+            [method, backbone, f"{size_px} px", *([f"{epochs:g} epochs"] if epochs else []),
+             *([variant] if variant else [])]
+        )
+        for method, backbone, size_px, epochs, variant in kinds
+    ]  # fmt: skip
 
 
 def cells(rows: pd.DataFrame, metric: str, settings: Sequence[str]) -> pd.DataFrame:
@@ -130,7 +183,8 @@ def holes(rows: pd.DataFrame, settings: Sequence[str]) -> list[Cell]:
         rows: of `rd4ad.index.read_index`, of one category.
         settings: columns that are laid out.
     """
-    runs = rows.loc[rows["variant"] == "", ["category", *TRAINED]].drop_duplicates()
+    runs = rows.loc[rows["variant"].isin(_PRECISIONS), ["category", *TRAINED, "variant"]]
+    runs = runs.drop_duplicates()
     asked = [name for name in TRAINED if name in settings]
     if runs.empty or not asked:
         return []
@@ -154,6 +208,7 @@ def _cell(said: Mapping[str, Any]) -> Cell | None:
     own: dict[str, Any] = {name: int(said[name]) for name in ("size_px", "seed")}
     own |= {} if METHODS[method].backbones == (NO_BACKBONE,) else {"backbone": said["backbone"]}
     own |= {"epochs": int(epochs)} if METHODS[method].epochs and epochs else {}
+    own |= {"precision": _PRECISIONS[said["variant"]]}
     return Cell(said["category"], TrainingConfig(method=method, holdout=0.0, **own))
 
 

@@ -8,9 +8,7 @@ import pandas as pd
 import streamlit as st
 from plotly.graph_objects import Figure
 
-from rd4ad.catalogue import DEFAULT_METHOD, METHODS
-from rd4ad.web import export
-from rd4ad.web.grids import word
+from rd4ad.web import export, grids
 from rd4ad.web.leaderboard import MVTEC, categories, qualified, unqualified
 from rd4ad.web.tables import FIGURES, of_category, run_title
 from rd4ad.web.units import Units, difference
@@ -84,39 +82,43 @@ def choose_metric(rows: pd.DataFrame, help: str) -> str:
     return choose_named("Figure", found, "figure", help, "pixel_auroc")
 
 
-def hold(rows: pd.DataFrame, settings: Iterable[str]) -> dict[str, object]:
+def hold(rows: pd.DataFrame, settings: Iterable[str], laid_out: Sequence[str]) -> dict[str, object]:
     """Return the values that were fixed of settings with more than one value among `rows`.
 
-    At first nothing is averaged that does not belong together: this method's longest schedule, what
-    most runs of that have in common, the released fusion and smoothing.
+    At first nothing is averaged that does not belong together: see `grids.usual`; the released
+    fusion and smoothing.
     """
-    own = rows[rows["method"] == METHODS[DEFAULT_METHOD].title]
-    own = own if len(own) else rows
-    whole = own[own["epochs"] == own["epochs"].max()]
-    about = ["backbone", "epochs", "variant"]
-    commonest = [value for row in whole[about].value_counts().index[:1] for value in row]
-    usual = {name: word(value) for name, value in zip(about, commonest, strict=False)} | {
-        "method": METHODS[DEFAULT_METHOD].title, "fusion": "sum", "smoothing": "4",
-    }  # fmt: skip
     open_ones = {name: sorted(rows[name].dropna().unique().tolist()) for name in settings}
     open_ones = {name: values for name, values in open_ones.items() if len(values) > 1}
     if not open_ones:
         st.caption("All other settings have one value alone.")
         return {}
+    usual = grids.usual(rows, list(open_ones), laid_out)
     fixed = {}
     for column, (name, values) in zip(st.columns(len(open_ones)), open_ones.items(), strict=True):
         with column:
-            texts = {word(value): value for value in values}
+            texts = {grids.word(value): value for value in values}
             kept = choose(
                 name.replace("_px", ", px").replace("_", " ").capitalize(),
                 ["mean over all", *texts],
-                f"hold_{name}",
+                held_key(name, laid_out),
                 "One value, or the mean over all.",
-                usual.get(name, ""),
+                grids.word(usual[name]) if name in usual else "",
             )
             if kept in texts:
                 fixed[name] = texts[kept]
     return fixed
+
+
+def held_key(name: str, laid_out: Sequence[str]) -> str:
+    """Return the key of what a setting is held at.
+
+    What was trained is held anew where other settings are laid out: other runs have them.
+
+    >>> held_key("fusion", ["layers", "epochs"]), held_key("variant", ["layers", "epochs"])
+    ('hold_fusion', 'hold_variant_layers_epochs')
+    """
+    return "_".join(["hold", name, *(laid_out if name in grids.TRAINED_WITH else ())])
 
 
 def choose_sources(sources: Sequence[str], default: Sequence[str]) -> list[str]:

@@ -114,6 +114,44 @@ def test_a_grid_that_fills_the_holes_stands_for_them(tmp_path):
     assert len(holes) == 5
 
 
+def test_a_hole_is_filled_in_the_precision_of_the_runs_around_it():
+    stored = runs((*RD, 128, 0, 50.0), (*RD, 128, 1, 50.0), (*RD, 256, 0, 50.0))
+    found = grids.holes(stored.assign(variant="bfloat16"), ["size_px"])
+    assert [cell.config.precision for cell in found] == ["bfloat16"]
+    assert grids.holes(stored.assign(variant="bfloat16, 0.1 held out"), ["size_px"]) == []
+
+
+def stored_of(*trainings, layers=("1", "2+3")):
+    """Readable rows: method, backbone, size, epochs, variant, and the seeds of each."""
+    return pd.DataFrame(
+        [
+            dict(zip(("method", "backbone", "size_px", "epochs", "variant"), one[:5], strict=True))
+            | {"seed": seed, "layers": layer}
+            for one in trainings for seed in one[5] for layer in layers
+        ]
+    )  # fmt: skip
+
+
+FULL = ("RD4AD", "resnet18", 256, 200.0, "", (0, 1))
+SHORT = [("RD4AD", "resnet18", 128, epochs, "bfloat16", (0, 1, 2)) for epochs in (10.0, 30.0)]
+
+
+def test_the_longest_schedule_is_held_where_epochs_are_not_laid_out():
+    found = grids.usual(stored_of(FULL, *SHORT), ["epochs", "variant"], ["layers", "size_px"])
+    assert (found["epochs"], found["variant"]) == (200.0, "")
+
+
+def test_what_fills_most_of_the_grid_is_held_where_epochs_are_laid_out():
+    rows = stored_of(FULL, *SHORT, ("PaDiM", "resnet50", 256, 0.0, "", (0,)))
+    found = grids.usual(rows, ["backbone", "size_px", "variant"], ["layers", "epochs"])
+    assert (found["size_px"], found["variant"], found["backbone"]) == (128, "bfloat16", "resnet18")
+
+
+def test_without_rd4ad_nothing_trained_is_held():
+    rows = stored_of(("PaDiM", "resnet18", 256, 0.0, "", (0,)))
+    assert "size_px" not in grids.usual(rows, ["size_px"], ["layers", "epochs"])
+
+
 def test_scorings_leave_no_holes_and_neither_does_what_others_computed():
     stored = runs((*RD, 128, 0, 50.0), (*RD, 256, 1, 50.0))
     assert grids.holes(stored, ["layers", "fusion"]) == []

@@ -4,9 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 
-from rd4ad.index import read_index, update_index
+from rd4ad.index import SCHEMA, read_index, update_index, write_index
 from rd4ad.web import reading
 from rd4ad.web.units import PERCENT
 
@@ -192,6 +194,22 @@ def test_a_third_setting_gives_a_table_each(measured, opened):
     assert [head for head in heads if "Fusion" in head] == [
         "Pixel AUROC, percent · Fusion: product", "Pixel AUROC, percent · Fusion: sum",
     ]  # fmt: skip
+
+
+def test_settings_that_no_run_has_together_are_told_with_those_that_there_are(measured, opened):
+    index = read_index(measured)
+    longer = index.assign(run_id="longer", epochs=index["epochs"] + 10, variant="bfloat16")
+    write_index(measured, pa.Table.from_pandas(pd.concat([index, longer]), SCHEMA))
+    page = opened("pages/ablations.py")
+    held = page.selectbox("hold_variant_layers_size_px")
+    assert held.value == "bfloat16"
+    (other,) = set(held.options) - {"mean over all", "bfloat16"}
+    held.set_value(other).run()
+    said = page.info[0].value
+    assert "No run has these settings together" in said
+    assert said.count("compact, 64 px") == 2
+    page.selectbox("across").set_value("epochs").run()  # what was held is held anew
+    assert page.dataframe[0].value.shape == (7, 1)
 
 
 def test_the_same_setting_twice_is_an_instruction(measured, opened):
