@@ -5,13 +5,13 @@ rounded ones, so that whoever reads the run folder gets the same figures again, 
 """
 
 import platform
-import resource
 import subprocess
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from rd4ad.data.folders import Category, DatasetError, Sample, open_category
 from rd4ad.data.images import read_images, read_mask, read_mask_for, read_masks
 from rd4ad.detector import Detector
 from rd4ad.figures import Figure, curve_points, figure_grid, figures
-from rd4ad.processor import processor
+from rd4ad.processor import memory_bytes, processor
 from rd4ad.scoring import Maps, Scoring, anomaly_maps, layers_name, scores
 from rd4ad.store import Run, decode, encode, run_id, write_run
 
@@ -234,11 +234,12 @@ def surroundings() -> dict[str, Any]:
     for name in packages:
         with suppress(PackageNotFoundError):  # torch, where ONNX Runtime does all
             versions[name] = version(name)
+    peak = memory_bytes("VmHWM") / 2**20
     return {
         "versions": versions,
         "host_cpu": processor(),
         "commit": commit(),
-        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_mib": None if isnan(peak) else round(peak),
     }
 
 

@@ -1,10 +1,10 @@
-"""The processor: its name, and what NumPy had better not use of it."""
+"""The processor: its name, what NumPy had better not use of it, and this process's memory."""
 
 import os
 import platform
 from pathlib import Path
 
-_INFO = Path("/proc/cpuinfo")
+_INFO, _STATUS = Path("/proc/cpuinfo"), Path("/proc/self/status")
 
 
 def processor() -> str:
@@ -45,3 +45,18 @@ def is_zen4(info: str) -> bool:
     told = {name.strip(): value.split() for name, _, value in lines}
     is_family = told.get("vendor_id") == ["AuthenticAMD"] and told.get("cpu family") == ["25"]
     return is_family and "avx512f" in told.get("flags", [])
+
+
+def memory_bytes(line: str) -> float:
+    """Return a line of this process's status, e.g. VmRSS (now) or VmHWM (at most); nan off Linux.
+
+    >>> memory_bytes("VmHWM") < memory_bytes("VmRSS")
+    False
+
+    Source: Linux, Documentation/filesystems/proc.rst. `ru_maxrss` would begin where the process
+    that started this one was.
+    """
+    if not _STATUS.exists():
+        return float("nan")
+    kibibytes = next(x for x in _STATUS.read_text().splitlines() if x.startswith(f"{line}:"))
+    return float(kibibytes.split()[1]) * 1024

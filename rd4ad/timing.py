@@ -17,9 +17,10 @@ from rd4ad.detector import Detector
 from rd4ad.eager import TorchEngine
 from rd4ad.fitting import TrainingProgress
 from rd4ad.methods.method import teacher_of
+from rd4ad.processor import memory_bytes
 from rd4ad.training import train
 
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_CLEAR = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,15 +135,8 @@ def footprint(job: Job) -> dict[str, float]:
 
 
 def memory_mb(line: str) -> float:
-    """Return a line of this process's status in MB; nan where the system tells nothing.
-
-    >>> memory_mb("VmHWM") < memory_mb("VmRSS")  # the most so far, and now
-    False
-    """
-    if not _CLEAR.exists():
-        return float("nan")
-    kibibytes = next(x for x in _STATUS.read_text().splitlines() if x.startswith(f"{line}:"))
-    return int(kibibytes.split()[1]) * 1024 / 1e6
+    """Return `rd4ad.processor.memory_bytes` in MB."""
+    return memory_bytes(line) / 1e6
 
 
 def forget_peak() -> None:

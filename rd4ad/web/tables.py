@@ -134,6 +134,7 @@ def run_card(run: Run) -> dict[str, str]:
         config.get("precision", ""),  # float32 goes unsaid
         f"{config['n_images']} normal images" if "n_images" in config else "",
         _lasted(training["seconds"]) if "seconds" in training else "",
+        f"on {training['device']}" if "device" in training else "",
     ]
     return {
         "Method": title_of(record["method"]),
@@ -147,7 +148,8 @@ def run_card(run: Run) -> dict[str, str]:
         "Threshold": record.get("threshold_note") or f"{record.get('threshold'):.4f}",
         "Commit": record["commit"][:12] or "not known",
         "Host": record["host_cpu"],
-        "Measured in": f"{record['seconds']} s, peak {record['peak_mib']} MiB"
+        "Measured in": f"{record['seconds']} s"
+        + (f", peak {record['peak_mib']} MiB" if record["peak_mib"] else "")
         + (f", by {record['engine']}" if "engine" in record else ""),
         "Versions": ", ".join(f"{k} {v}" for k, v in record["versions"].items()),
         "Run": record["run_id"],
