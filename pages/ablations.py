@@ -33,8 +33,11 @@ with fifth:
     )
 settings = [name for name in (down, across, beside) if name]
 with st.expander("Hold the other settings"):
-    others = [name for name in studies.AXES if name not in settings]
+    others = {name: title for name, title in studies.AXES.items() if name not in settings}
     fixed = widgets.hold(rows, others, settings)
+if fixed:
+    told = (f"{studies.AXES[name].lower()}: {grids.word(value)}" for name, value in fixed.items())
+    st.caption("Held · " + " · ".join(told))
 if len(set(settings)) < len(settings):
     st.info("Choose different settings for rows, columns and tables.")
     st.stop()

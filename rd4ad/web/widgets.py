@@ -82,11 +82,17 @@ def choose_metric(rows: pd.DataFrame, help: str) -> str:
     return choose_named("Figure", found, "figure", help, "pixel_auroc")
 
 
-def hold(rows: pd.DataFrame, settings: Iterable[str], laid_out: Sequence[str]) -> dict[str, object]:
+def hold(
+    rows: pd.DataFrame, settings: Mapping[str, str], laid_out: Sequence[str]
+) -> dict[str, object]:
     """Return the values that were fixed of settings with more than one value among `rows`.
 
-    At first nothing is averaged that does not belong together: see `grids.usual`; the released
-    fusion and smoothing.
+    At first nothing is averaged that does not belong together: see `grids.usual`.
+
+    Args:
+        rows: as `rd4ad.web.tables.readable` returns them.
+        settings: titles by column.
+        laid_out: the other columns.
     """
     open_ones = {name: sorted(rows[name].dropna().unique().tolist()) for name in settings}
     open_ones = {name: values for name, values in open_ones.items() if len(values) > 1}
@@ -99,7 +105,7 @@ def hold(rows: pd.DataFrame, settings: Iterable[str], laid_out: Sequence[str]) -
         with column:
             texts = {grids.word(value): value for value in values}
             kept = choose(
-                name.replace("_px", ", px").replace("_", " ").capitalize(),
+                settings[name],
                 ["mean over all", *texts],
                 held_key(name, laid_out),
                 "One value, or the mean over all.",

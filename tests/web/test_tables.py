@@ -41,6 +41,8 @@ def test_a_setting_that_is_not_the_default_is_named(run):
     assert "--learning-rate" not in train
     assert "ended after 12" in tables.run_card(other)["Fitted on"]
     assert "bfloat16" in tables.run_card(other)["Fitted on"]
+    on_gpu = replace(run, record=run.record | {"training": {"device": "NVIDIA X"}})
+    assert "on NVIDIA X" in tables.run_card(on_gpu)["Fitted on"]
 
 
 def test_a_runs_card_says_what_determines_it_and_where_it_was_measured(run):
