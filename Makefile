@@ -38,6 +38,10 @@ bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/study.py
 
+bench-gpu: .venv/dev  ## on a machine with a GPU: measure inference and training there
+	$(BIN)/python benchmarks/gpu.py
+	$(BIN)/python benchmarks/report.py
+
 bench-quick: .venv/dev  ## print the main ratios within two minutes, write nothing
 	$(BIN)/python benchmarks/metrics.py --quick
 	$(BIN)/python benchmarks/inference.py --quick
@@ -56,4 +60,4 @@ bench-quick: .venv/dev  ## print the main ratios within two minutes, write nothi
 	$(BIN)/python -m pip install -q -r requirements-dev.txt
 	@touch $@
 
-.PHONY: help demo test check bench bench-quick
+.PHONY: help demo test check bench bench-gpu bench-quick

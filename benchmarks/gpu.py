@@ -7,6 +7,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,6 +21,7 @@ from training import BATCH, cached, plain
 from rd4ad.checkpoint import read_checkpoint
 from rd4ad.detector import Detector
 from rd4ad.eager import Replay, load_engine
+from rd4ad.scoring import Scoring
 
 BACKBONES, SIZE_PX = ("resnet18", "wide_resnet50_2"), 256
 BATCHES, ROUNDS = (1, 16, 64), 15
@@ -55,37 +57,28 @@ def product(dtype: torch.dtype, tf32: bool) -> Callable[[], Any]:
     return run
 
 
-@torch.no_grad()
 def judging(
     home: Path, backbone: str, images: np.ndarray[Any, Any]
 ) -> dict[tuple[str, str], Callable[[], Any]]:
     """Return what judges images, by what it does and which products it uses."""
-    path = made(home, backbone, SIZE_PX)
-    header, tensors = read_checkpoint(path)
-    whole, half = (
-        load_engine(header | {"float16": is_half}, tensors, "", weights=home, device="cuda")
-        for is_half in (False, True)
-    )
+    header, tensors = read_checkpoint(made(home, backbone, SIZE_PX))
     given = torch.from_numpy(images).cuda()
+    cases: dict[tuple[str, str], Callable[[], Any]] = {}
+    for kind in ("tf32", "float16"):
+        engine = load_engine(
+            header | {"float16": kind == "float16"}, tensors, "", weights=home, device="cuda"
+        )
+        detector = Detector(engine, size_px=SIZE_PX, scoring=Scoring(), teacher_file={})
+        recorded = Replay(engine.computed, tuple(given.shape), given.device)
+        cases["networks, one call a kernel", kind] = partial(engine.computed, given)
+        cases["networks, as recorded", kind] = recorded.replay
+        cases["detector, NumPy to NumPy", kind] = partial(judged, detector, images)
+    return cases
 
-    def one_by_one(engine: Any) -> Callable[[], Any]:
-        return torch.no_grad()(lambda: engine._computed(given))
 
-    def recorded(engine: Any) -> Callable[[], Any]:
-        return Replay(torch.no_grad()(engine._computed), tuple(given.shape), given.device).replay
-
-    def detector(engine: Any) -> Callable[[], Any]:
-        own = Detector._from_header(engine, header)
-        return lambda: own.judge(own.distances(images))
-
-    return {
-        ("networks, one call a kernel", "tf32"): one_by_one(whole),
-        ("networks, one call a kernel", "float16"): one_by_one(half),
-        ("networks, as recorded", "tf32"): recorded(whole),
-        ("networks, as recorded", "float16"): recorded(half),
-        ("detector, NumPy to NumPy", "tf32"): detector(whole),
-        ("detector, NumPy to NumPy", "float16"): detector(half),
-    }
+def judged(detector: Detector, images: np.ndarray[Any, Any]) -> Any:
+    """Return what a detector says of images."""
+    return detector.judge(detector.distances(images))
 
 
 def main() -> None:

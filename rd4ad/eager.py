@@ -63,9 +63,15 @@ class TorchEngine:
         if self.is_gpu and isinstance(self.module, ReverseDistillation):
             found = self._replayed(given)
         else:
-            tensors = self._computed(given.to(self.device))
+            tensors = self.computed(given.to(self.device))
             found = {layer: stack.cpu().numpy() for layer, stack in tensors.items()}
         return {layer: found[layer] for layer in found if layer in layers or layer == IMAGE}
+
+    @torch.no_grad()
+    def computed(self, images: Tensor) -> dict[int, Tensor]:
+        """Return the distance maps of images (N, S, S, 3) uint8, all of them on the device."""
+        with torch.autocast(self.device.type, torch.float16, enabled=self.float16):
+            return self.module.distance_maps(normalised(images))
 
     @torch.no_grad()
     def anomaly_maps(self, distances: Mapping[int, Maps], scoring: Scoring, size_px: int) -> Maps:
@@ -87,18 +93,13 @@ class TorchEngine:
         found: Maps = (gaussian @ fused @ gaussian.T).cpu().numpy()
         return found
 
-    def _computed(self, images: Tensor) -> dict[int, Tensor]:
-        """Return the method's distance maps of images (N, S, S, 3) uint8 on the device."""
-        with torch.autocast(self.device.type, torch.float16, enabled=self.float16):
-            return self.module.distance_maps(normalised(images))
-
     def _replayed(self, images: Tensor) -> dict[int, Maps]:
         """Return the same by a recorded graph: of one image, or of a batch that is filled up."""
         room = 1 if len(images) == 1 else max(len(images), self.batch_size)
         shape = (room, *images.shape[1:])
         with self._one_at_a_time:
             if shape not in self._replays:
-                self._replays[shape] = Replay(self._computed, shape, self.device)
+                self._replays[shape] = Replay(self.computed, shape, self.device)
             return self._replays[shape](images)
 
     def tensors(self) -> Tensors:

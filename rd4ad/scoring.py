@@ -128,7 +128,7 @@ def anomaly_maps(
         KeyError: a layer of `scoring` is not in `distances`.
     """
     gaussian = smoothing(size_px, scoring.sigma_px)
-    if scoring.fusion == "product":
+    if scoring.fusion == "product" and len(scoring.layers) > 1:  # of one, both are the same
         fused = fused_maps(distances, scoring, size_px)
         return (gaussian @ fused @ gaussian.T).astype(np.float32, copy=False)
     total: Maps = np.zeros((1, size_px, size_px), np.float32)

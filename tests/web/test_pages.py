@@ -196,10 +196,12 @@ def test_a_third_setting_gives_a_table_each(measured, opened):
     ]  # fmt: skip
 
 
-def test_settings_that_no_run_has_together_are_told_with_those_that_there_are(measured, opened):
-    index = read_index(measured)
+def test_settings_that_no_run_has_together_are_told_with_those_that_there_are(
+    results, part_results, opened
+):
+    index = read_index(part_results)
     longer = index.assign(run_id="longer", epochs=index["epochs"] + 10, variant="bfloat16")
-    write_index(measured, pa.Table.from_pandas(pd.concat([index, longer]), SCHEMA))
+    write_index(results, pa.Table.from_pandas(pd.concat([index, longer]), SCHEMA))
     page = opened("pages/ablations.py")
     held = page.selectbox("hold_variant_layers_size_px")
     assert held.value == "bfloat16"
