@@ -163,11 +163,19 @@ def choose_run(runs: pd.DataFrame, help: str) -> str:
         where = choose_category(runs, "Of the runs to choose from.")
         runs = of_category(runs, *unqualified(where))
     names = {row["run_id"]: run_title(row) for row in runs.to_dict("records")}
+    asked = st.query_params.get("run", "")
+    if asked and asked not in names:
+        st.query_params.pop("run")  # of another category, or gone
     chosen: str = st.selectbox(
-        "Run", list(names), format_func=names.__getitem__, key="run", help=help,
-        bind="query-params",
+        "Run", list(names), index=list(names).index(asked) if asked in names else 0,
+        format_func=names.__getitem__, key="chosen_run", help=help, on_change=_remember_run,
     )  # fmt: skip
     return chosen
+
+
+def _remember_run() -> None:
+    """Keep the run's id in the URL: bound to it, the widget would keep the title, which changes."""
+    st.query_params["run"] = st.session_state["chosen_run"]
 
 
 def choose_runs(runs: pd.DataFrame, help: str, most: int) -> pd.DataFrame:

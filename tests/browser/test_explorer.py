@@ -14,6 +14,7 @@ from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 from rd4ad.data.parts import render
+from rd4ad.index import read_index
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -31,7 +32,7 @@ PAGES = {
     "/threshold": "Threshold",
     "/limitations?layers=3&fusion=Product": "Limitations",
     "/pro_auditor": "PRO auditor",
-    "/ablations?across=fusion": "Ablations",
+    "/ablations?across=Fusion": "Ablations",
     "/complexity": "Complexity",
     "/novelty": "Novelty",
     "/demo": "Live",
@@ -155,6 +156,25 @@ def test_a_click_on_a_cell_opens_its_card_and_the_link_keeps_it(address, watched
     one.settle()
     again = watched().open(page.url, "Leaderboard")
     expect(again.get_by_text("· Leather")).to_be_visible()
+
+
+def test_a_link_to_a_run_opens_it_and_another_choice_changes_the_link(bundled, watched):
+    index = read_index(HOME / "results", dataset="MVTec AD", category="bottle", is_default=True)
+    own = index.query("size_px == 256 and method == 'reverse_distillation'").sort_values("seed")
+    _, asked, other = own["run_id"]
+    one = watched(viewport={"width": 1280, "height": 900})
+    page = one.open(f"{bundled}/threshold?run={asked}", "Threshold")
+    chosen = page.get_by_role("combobox", name="Run")
+    expect(chosen).to_have_value(re.compile(asked[-8:]))
+    chosen.click()
+    page.get_by_role("option", name=other[-8:]).click()
+    page.wait_for_url(f"**run={other}**", timeout=LONG_MS)
+    again = watched().open(page.url, "Threshold")
+    expect(again.get_by_role("combobox", name="Run")).to_have_value(re.compile(other[-8:]))
+    category = again.get_by_role("combobox", name="Category")
+    category.click()
+    again.get_by_role("option", name="MVTec AD / transistor").click()
+    again.wait_for_url(re.compile(r"threshold(?!.*run=)"), timeout=LONG_MS)  # it is no longer that
 
 
 def test_back_leads_to_the_page_before(address, watched):
