@@ -8,16 +8,33 @@ _INFO, _STATUS = Path("/proc/cpuinfo"), Path("/proc/self/status")
 
 
 def processor() -> str:
-    """Return the processor's name and number of cores, as far as the system tells.
+    """Return the processor's name, family and number of cores, as far as the system tells.
+
+    A virtual machine's name may hide which one it is; family and model do not.
 
     >>> processor().endswith(" cores")
     True
     """
     name = platform.processor() or platform.machine()
     if _INFO.exists():
-        lines = [x for x in _INFO.read_text().splitlines() if x.startswith("model name")]
-        name = lines[0].split(":", 1)[1].strip() if lines else name
+        name = named(_INFO.read_text()) or name
     return f"{name}, {os.cpu_count()} cores"
+
+
+def named(info: str) -> str:
+    """Return what Linux calls the first core; empty where it does not say.
+
+    >>> named("cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n")
+    'AMD EPYC (family 25, model 17)'
+    >>> named("processor\t: 0\nBogoMIPS\t: 50.00\n")
+    ''
+    """
+    told = _fields(info.partition("\n\n")[0])
+    if "model name" not in told:
+        return ""
+    kind = {"family": told.get("cpu family"), "model": told.get("model")}
+    said = ", ".join(f"{key} {value}" for key, value in kind.items() if value)
+    return told["model name"] + (f" ({said})" if said else "")
 
 
 def sort_quickly() -> None:
@@ -41,10 +58,14 @@ def is_zen4(info: str) -> bool:
     >>> is_zen4(zen3), is_zen4(zen3.replace("avx2", "avx2 avx512f"))
     (False, True)
     """
+    told = _fields(info)
+    is_family = told.get("vendor_id") == "AuthenticAMD" and told.get("cpu family") == "25"
+    return is_family and "avx512f" in told.get("flags", "").split()
+
+
+def _fields(info: str) -> dict[str, str]:
     lines = (line.partition(":") for line in info.splitlines())
-    told = {name.strip(): value.split() for name, _, value in lines}
-    is_family = told.get("vendor_id") == ["AuthenticAMD"] and told.get("cpu family") == ["25"]
-    return is_family and "avx512f" in told.get("flags", [])
+    return {name.strip(): value.strip() for name, _, value in lines}
 
 
 def memory_bytes(line: str) -> float:
