@@ -24,9 +24,9 @@ def processor() -> str:
 def named(info: str) -> str:
     """Return what Linux calls the first core; empty where it does not say.
 
-    >>> named("cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n")
+    >>> named("cpu family\\t: 25\\nmodel\\t\\t: 17\\nmodel name\\t: AMD EPYC\\n")
     'AMD EPYC (family 25, model 17)'
-    >>> named("processor\t: 0\nBogoMIPS\t: 50.00\n")
+    >>> named("processor\\t: 0\\nBogoMIPS\\t: 50.00\\n")
     ''
     """
     told = _fields(info.partition("\n\n")[0])
