@@ -28,7 +28,7 @@ from rd4ad.metrics import aupro
 HOME = Path(__file__).resolve().parents[1]
 VENV = HOME / ".venv-peers"
 PACKAGES = ("anomalib==2.7.0", "adeval==1.1.0")
-SIZE_PX, N_MAPS, ROUNDS, REST_SECONDS = 256, 100, 7, 0.2
+SIZE_PX, N_MAPS, ROUNDS, REST_SECONDS = 256, 100, 15, 0.2
 
 
 def installed() -> Path:
