@@ -19,16 +19,16 @@ BRUSH_PX = 22  # about 2 px of 28, as pens in MNIST are
 _SIDE_PX, _BOX_PX = 28, 20
 _FAINT = 16  # of 255: what the eye takes for paper
 _NAME = re.compile(r"mnist_([0-9])")
-_TAKE_BRUSH = """() => {
-    const take = (tries) => {
+HOLD_BRUSH = """() => {
+    setInterval(() => {
         const pad = document.querySelector("#sketch");
-        const brush = pad.querySelector("button[aria-label='Brush']");
+        const brush = pad && pad.querySelector("button[aria-label='Brush']");
         if (brush && pad.innerText.includes("to start")) brush.click();
-        else if (tries) setTimeout(take, 100, tries - 1);
-    };
-    take(50);
+    }, 200);
 }"""
-"""A pad that was hidden at first or is cleared has no tool chosen, and nobody expects that."""
+"""To be run when the demo has loaded: a pad that was hidden at first, or is cleared, has no tool
+chosen, and nobody expects that. Its own events come too early on a slow machine, so it is watched.
+"""
 
 
 def digits(names: Iterable[str]) -> dict[str, str]:
@@ -90,7 +90,7 @@ def add_tab(detectors: Detectors, known: Mapping[str, str]) -> None:
         detectors: that hold those of `known`.
         known: the digit of every detector, by its name; see `digits`.
     """
-    with gr.Tab("Draw a digit") as tab:
+    with gr.Tab("Draw a digit"):
         gr.Markdown(
             "A detector that saw one digit alone, of MNIST, judges what you draw: is it that digit?"
         )
@@ -132,8 +132,6 @@ def add_tab(detectors: Detectors, known: Mapping[str, str]) -> None:
                 chart = normal_scores(judged.normal_scores, judged.threshold, judged.score)
             return [_verdict(judged, known[name]), _pictures(judged), chart]
 
-        for event in (tab.select, pad.clear):
-            event(None, js=_TAKE_BRUSH)
         go.click(
             judge, [pad, chooser], [verdict, seen, distribution],
             api_visibility="private", show_progress="hidden",

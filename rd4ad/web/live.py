@@ -117,6 +117,7 @@ def build(detectors: Detectors, kept: answers.Kept) -> gr.Blocks:
             )
         if digits:
             drawing.add_tab(detectors, digits)
+            demo.load(None, js=drawing.HOLD_BRUSH)
         with gr.Accordion("The same from a program", open=False):
             gr.Code(_SNIPPET.format(detector=first or "NAME"), language="python", interactive=False)
             gr.Code(_CURL.format(detector=first or "NAME"), language="shell", interactive=False)
