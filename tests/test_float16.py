@@ -82,3 +82,10 @@ def test_float16_of_float16_is_refused(tiny_checkpoint, tiny_data, tmp_path, cap
 def test_options_that_do_not_go_together(tiny_checkpoint, tiny_data, tmp_path, capsys, more, word):
     assert export(tiny_checkpoint, tmp_path / "half.safetensors", tiny_data, *more) == 2
     assert word in capsys.readouterr().err
+
+
+def test_a_device_is_of_no_use_to_other_models(tiny_checkpoint, tmp_path, capsys):
+    options = ["export", str(tiny_checkpoint), "--out", str(tmp_path / "a.onnx")]
+    assert main([*options, "--device", "cuda"]) == 2
+    assert "--device is of --float16" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -199,6 +199,8 @@ def _export(options: argparse.Namespace) -> int:
         Scoring(**changes)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if options.device != "cpu" and not options.float16:
+        raise UsageError("--device is of --float16: other models are written without one")
     if options.int8 or options.float16:
         for row in _export_lower(options, changes):
             figures = (

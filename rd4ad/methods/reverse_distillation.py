@@ -232,6 +232,11 @@ class ReverseDistillation(Method):
 
         On a GPU, forward and backward pass of so many images are recorded as CUDA graphs: a step of
         16 images is some hundred kernels so short that starting them takes longer than they do.
+        Batches of another number of images are computed one kernel at a time.
+
+        Args:
+            batch: the teacher's three feature maps, finest first, (B, C, h, w) each.
+            config: of the training; its loss and precision count.
         """
 
         def loss(features: list[Tensor]) -> Tensor:
