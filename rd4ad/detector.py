@@ -157,6 +157,7 @@ class Detector:
             "teacher_file": self.teacher_file,
             "calibration": asdict(self.calibration) if self.calibration else None,
             "config": self.config,
+            "float16": self.engine.float16,
         }
         tensors = self.engine.tensors()
         if half:

@@ -27,6 +27,7 @@ class Engine(Protocol):
         layers: of which there are distance maps, ascending.
         settings: what the method's constructor needs beside; see `Method.settings_for`.
         batch_size: images at once that take the least time an image.
+        float16: whether its checkpoint was written to compute in float16; torch alone does.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Engine(Protocol):
     layers: tuple[int, ...]
     settings: dict[str, Any]
     batch_size: int
+    float16: bool
 
     def distances(self, images: NDArray[np.uint8], layers: tuple[int, ...]) -> dict[int, Maps]:
         """Return the distance maps (N, h, w) of some of its layers, finest first.
@@ -98,6 +100,7 @@ class OnnxEngine:
                 self._model(checked_scoring(self.header).layers)  # what cannot run says so now
         self.method: str = self.header["method"]
         self.backbone: str = self.header["backbone"]
+        self.float16: bool = self.header.get("float16", False)
         self.settings: dict[str, Any] = {}  # of methods that have no graph
 
     def distances(self, images: NDArray[np.uint8], layers: tuple[int, ...]) -> dict[int, Maps]:

@@ -49,6 +49,15 @@ def test_on_a_cpu_onnx_runtime_reads_it_in_float32(
     np.testing.assert_array_equal(one.anomaly_map, other.anomaly_map)
 
 
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_saving_it_again_keeps_the_mark(tiny_checkpoint, tiny_data, tmp_path, monkeypatch, engine):
+    monkeypatch.setattr(gate, "GATE", 0.05)
+    out, again = tmp_path / "half.safetensors", tmp_path / "again.safetensors"
+    export(tiny_checkpoint, out, tiny_data)
+    Detector.load(out, engine=engine).save(again)
+    assert Detector.load(again, engine="torch").engine.float16
+
+
 def test_what_judges_otherwise_is_refused_with_its_figures(
     tiny_checkpoint, tiny_data, tmp_path, capsys, monkeypatch
 ):
