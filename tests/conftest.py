@@ -80,7 +80,7 @@ TINY = {"backbone": "compact", "size_px": 64, "epochs": 6, "batch_size": 4, "hol
 
 @pytest.fixture(scope="session")
 def part_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Published figures, a run of the generated transistor with masks, and its detector."""
+    """Published figures, a run of the generated transistor with masks, its detector, a digit's."""
     from rd4ad import Detector, evaluate
     from rd4ad.config import TrainingConfig
     from rd4ad.data.parts import write_parts
@@ -98,6 +98,7 @@ def part_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Detector.load(checkpoint), data, "transistor", dataset="Generated parts",
         results=results, keep_masks=True,
     )  # fmt: skip
+    shutil.copy(REPOSITORY / "results/detectors/mnist_3.safetensors", checkpoint.parent)
     update_index(results)
     return results
 

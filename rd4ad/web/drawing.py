@@ -12,6 +12,7 @@ from PIL import Image
 
 from rd4ad.web.charts import normal_scores
 from rd4ad.web.judging import BusyError, Detectors, Judgement
+from rd4ad.web.live_door import guard_pad
 from rd4ad.web.overlay import common_range, overlay
 
 CANVAS_PX = 280
@@ -114,6 +115,7 @@ def add_tab(detectors: Detectors, known: Mapping[str, str]) -> None:
                     brush=gr.Brush(default_size=BRUSH_PX, colors=["#000000"], color_mode="fixed"),
                     buttons=[],
                 )
+                guard_pad(pad)
                 go = gr.Button("Judge the digit", variant="primary")
             with gr.Column(min_width=300):
                 verdict = gr.HTML("<div class='verdict'>Draw a digit, then let it be judged.</div>")

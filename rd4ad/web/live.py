@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rd4ad.web import answers, drawing
 from rd4ad.web.charts import normal_scores
 from rd4ad.web.judging import BusyError, Detectors, Judgement
+from rd4ad.web.live_door import GuardedBlocks
 from rd4ad.web.overlay import overlay
 from rd4ad.web.uploads import MAX_BYTES, RefusedError, read_upload_file
 
@@ -52,7 +53,7 @@ def build(detectors: Detectors, kept: answers.Kept) -> gr.Blocks:
     digits = drawing.digits(detectors.files())
     names = [name for name in detectors.files() if name not in digits]
     first = names[0] if names else None
-    with gr.Blocks(
+    with GuardedBlocks(
         title="RD4AD live", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)
     ) as demo:
         token = gr.State("")
@@ -70,10 +71,10 @@ def build(detectors: Detectors, kept: answers.Kept) -> gr.Blocks:
                     photo = gr.Image(
                         sources=["upload", "webcam", "clipboard"],
                         type="filepath",
+                        image_mode=None,  # the file as it came: `read_upload_file` decodes it
                         label=f"Image, at most {MAX_BYTES // 2**20} MB; deleted within the hour",
                         height=280,
                     )
-                    photo.preprocess = _path_of  # type: ignore[method-assign]  # this code decodes it
                     examples = [str(path) for path in example_files(names)]
                     picked = gr.Examples(
                         examples,
@@ -196,10 +197,6 @@ def part_of(path: str) -> str:
 def example_files(names: list[str]) -> list[Path]:
     """Return the bundled examples of the parts that have a detector."""
     return sorted(path for path in EXAMPLES.glob("*.jpg") if part_of(str(path)) in names)
-
-
-def _path_of(payload: Any) -> str | None:
-    return None if payload is None else payload.path
 
 
 def _judge(detectors: Detectors, path: str | None, name: str | None) -> Judgement:

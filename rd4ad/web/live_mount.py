@@ -6,11 +6,13 @@ asks for it.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,6 +22,13 @@ from rd4ad.web.judging import Detectors
 from rd4ad.web.uploads import MAX_BYTES
 
 WAIT_SECONDS = 10.0  # the first page of a start is painted by then
+
+_ROUTES = re.compile(
+    r"/(?:config/?|theme\.css|favicon\.ico|manifest\.json|robots\.txt|(?:assets|static|svelte)/.+"
+    r"|gradio_api/(?:info/?|startup-events|app_id/?|cancel|reset/?|upload|upload_progress"
+    r"|component_server/?|theme\.css|(?:heartbeat|call|run|api|mcp)/.*|queue/(?:join|data|status)"
+    r"|file=.+))?"
+)
 
 
 class LiveMount:
@@ -35,6 +44,11 @@ class LiveMount:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as soon as the demo is built."""
+        if scope["type"] == "http" and not is_open(
+            scope["path"].removeprefix(live_address.PATH.rstrip("/"))
+        ):
+            await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
+            return
         self.wanted.set()
         demo = await asyncio.shield(self.demo)
         await demo(scope, receive, send)
@@ -63,6 +77,19 @@ class LiveMount:
         async with parent.router.lifespan_context(parent):
             self.demo.set_result(demo)
             await stop.wait()
+
+
+def is_open(path: str) -> bool:
+    """Return whether a path below the demo's address is one that the demo needs.
+
+    Gradio has more: it fetches other sites' files, cuts videos, writes links with their state.
+
+    >>> is_open("/gradio_api/queue/join"), is_open("/gradio_api/deep_link")
+    (True, False)
+    >>> is_open("/gradio_api/file=/tmp/gradio/a.png"), is_open("/gradio_api/file=http://10.0.0.1/")
+    (True, False)
+    """
+    return bool(_ROUTES.fullmatch(path)) and not re.search(r"file=\s*\w[\w+.-]*:", path)
 
 
 def build(detectors: Detectors, kept: Kept) -> tuple[FastAPI, ASGIApp]:

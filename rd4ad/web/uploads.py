@@ -1,6 +1,8 @@
 """Images from strangers: small enough, really images, one picture each; else a clear refusal."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,34 @@ def read_upload(content: bytes) -> NDArray[np.uint8]:
     Raises:
         RefusedError: over `MAX_BYTES` or `MAX_PIXELS`, not an image, truncated, or animated.
     """
+    with _opened(content) as image:
+        return np.asarray(eight_bit(image, "The upload").convert("RGB"))
+
+
+def read_upload_file(path: str | Path) -> NDArray[np.uint8]:
+    """Return the image in an uploaded file; see `read_upload`."""
+    return read_upload(_content(Path(path)))
+
+
+def check_header(content: bytes) -> None:
+    """Refuse what `read_upload` refuses, as far as the header shows it; no pixel is decoded."""
+    with _opened(content):
+        pass
+
+
+def check_header_of_file(path: Path) -> None:
+    """Refuse an uploaded file by its header; see `check_header`."""
+    check_header(_content(path))
+
+
+def _content(file: Path) -> bytes:
+    if file.stat().st_size > MAX_BYTES:
+        raise RefusedError(f"The file is larger than the {MAX_BYTES // 2**20} MB that are read.")
+    return file.read_bytes()
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator[Image.Image]:
     if len(content) > MAX_BYTES:
         raise RefusedError(
             f"The file has {len(content) / 2**20:.1f} MB; at most {MAX_BYTES // 2**20} MB are read."
@@ -41,17 +71,9 @@ def read_upload(content: bytes) -> NDArray[np.uint8]:
             n_frames: int = getattr(image, "n_frames", 1)
             if n_frames > 1:
                 raise RefusedError(f"The file holds {n_frames} frames: save the one that matters.")
-            return np.asarray(eight_bit(image, "The upload").convert("RGB"))
+            yield image
     except DatasetError as error:
         raise RefusedError(_for_people(str(error))) from error
-
-
-def read_upload_file(path: str | Path) -> NDArray[np.uint8]:
-    """Return the image in an uploaded file; see `read_upload`."""
-    file = Path(path)
-    if file.stat().st_size > MAX_BYTES:
-        raise RefusedError(f"The file is larger than the {MAX_BYTES // 2**20} MB that are read.")
-    return read_upload(file.read_bytes())
 
 
 def _for_people(message: str) -> str:
