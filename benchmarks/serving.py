@@ -128,15 +128,24 @@ def memory_mib(process: "subprocess.Popen[bytes]") -> int:
 
 
 @contextmanager
-def started(python: str | Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """Give the address and the process of a server that answers, run by an interpreter."""
+def started(
+    python: str | Path, checkout: Path = HOME, **settings: str
+) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """Give the address and the process of a server that answers.
+
+    Args:
+        python: interpreter to run it by.
+        checkout: of this repository, whose code is served.
+        settings: environment variables on top.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     server = subprocess.Popen(
         [python, "-m", "rd4ad.cli", "serve", "--port", str(port)],
-        cwd=HOME, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=checkout, env=os.environ | {"PYTHONPATH": str(checkout)} | settings,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         while True:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rd4ad.comparison import Difference, Resampled, mean_of, resample
 from rd4ad.data.folders import DatasetError
 from rd4ad.data.novelty import TITLES, images_by_name, set_named
-from rd4ad.scoring import layers_name
+from rd4ad.scoring import anomaly_maps, layers_name
 from rd4ad.store import Run, read_run
 from rd4ad.web import certainty, lab, pictures, reading
 from rd4ad.web.audit import Upload
@@ -89,7 +89,7 @@ def masks_of(run: Run) -> NDArray[np.bool_] | None:
 
 
 def rescored(run: Run, layers: tuple[int, ...], fusion: str, sigma_px: float) -> lab.Rescored:
-    """Return maps, scores and figures of a run under another scoring."""
+    """Return scores and figures of a run under another scoring."""
     return _rescored(run.path, modified_at(run.path), reading.DATA, layers, fusion, sigma_px)
 
 
@@ -106,27 +106,7 @@ def split_by_place(run: Run, layers: tuple[int, ...], fusion: str, sigma_px: flo
 
     None where the category has no defect `misplaced`, or its masks are not to be had here.
     """
-    masks, images = masks_of(run), images_of(run)
-    if masks is None:
-        return None
-    nominal = pictures.nominal_place(run, masks, list(images["defect_type"]))
-    if nominal is None:
-        return None
-    of_them = (images["defect_type"] == "misplaced").to_numpy()
-    maps = rescored(run, layers, fusion, sigma_px).maps
-    known = run.record["dataset"] == pictures.GENERATED
-    return Split(
-        lab.split_auroc(maps, masks, nominal, of_them),
-        f"{of_them.sum()} images show a misplaced part. Every mask covers the part and the place "
-        "that it left empty. The empty place looks like plain background: nothing there differs "
-        "locally from what the method knows, so only features that see a large surrounding can "
-        "mark it. "
-        + (
-            "The right place is known, since the part is drawn."
-            if known
-            else "The right place is estimated: what at least half of these masks cover."
-        ),
-    )
+    return _split_by_place(run.path, modified_at(run.path), reading.DATA, layers, fusion, sigma_px)
 
 
 def split_by_layer(run: Run, sigma_px: float) -> pd.DataFrame:
@@ -241,12 +221,12 @@ def _resampled(path: Path, modified: float) -> Resampled:
     return resample(_run(path, modified))
 
 
-@st.cache_resource(show_spinner="Reading distance maps", max_entries=4)
+@st.cache_resource(show_spinner="Reading distance maps", max_entries=3)
 def _distances(path: Path, modified: float) -> dict[int, NDArray[np.float32]]:
     return _run(path, modified).distances()
 
 
-@st.cache_data(show_spinner=False, max_entries=256)
+@st.cache_data(show_spinner=False, max_entries=32)
 def _picture(path: Path, modified: float, name: str, data: Path) -> NDArray[np.uint8] | None:
     return pictures.test_image(_run(path, modified), name, data)
 
@@ -257,18 +237,46 @@ def _masks(path: Path, modified: float, data: Path) -> NDArray[np.bool_] | None:
     return pictures.masks_of(_run(path, modified), names, data)
 
 
-@st.cache_resource(show_spinner=False, max_entries=12)
+@st.cache_data(show_spinner=False, max_entries=64)
 def _rescored(
     path: Path, modified: float, data: Path, layers: tuple[int, ...], fusion: str, sigma_px: float
 ) -> lab.Rescored:
+    run = _run(path, modified)
     return lab.rescore(
         _distances(path, modified),
-        replace(
-            lab.own_scoring(_run(path, modified)), layers=layers, fusion=fusion, sigma_px=sigma_px
-        ),
-        int(_run(path, modified).record["size_px"]),
+        replace(lab.own_scoring(run), layers=layers, fusion=fusion, sigma_px=sigma_px),
+        int(run.record["size_px"]),
         _images(path, modified)["label"].to_numpy(),
         _masks(path, modified, data),
+    )
+
+
+# What is kept is what pages print: anomaly maps take up to 45 MB a run, and are made in no time.
+@st.cache_data(show_spinner=False, max_entries=64)
+def _split_by_place(
+    path: Path, modified: float, data: Path, layers: tuple[int, ...], fusion: str, sigma_px: float
+) -> Split | None:
+    run, masks, images = _run(path, modified), _masks(path, modified, data), _images(path, modified)
+    if masks is None:
+        return None
+    nominal = pictures.nominal_place(run, masks, list(images["defect_type"]))
+    if nominal is None:
+        return None
+    of_them = (images["defect_type"] == "misplaced").to_numpy()
+    scoring = replace(lab.own_scoring(run), layers=layers, fusion=fusion, sigma_px=sigma_px)
+    maps = anomaly_maps(_distances(path, modified), scoring, int(run.record["size_px"]))
+    known = run.record["dataset"] == pictures.GENERATED
+    return Split(
+        lab.split_auroc(maps, masks, nominal, of_them),
+        f"{of_them.sum()} images show a misplaced part. Every mask covers the part and the place "
+        "that it left empty. The empty place looks like plain background: nothing there differs "
+        "locally from what the method knows, so only features that see a large surrounding can "
+        "mark it. "
+        + (
+            "The right place is known, since the part is drawn."
+            if known
+            else "The right place is estimated: what at least half of these masks cover."
+        ),
     )
 
 
@@ -284,7 +292,7 @@ def _novelty_images(data: Path, key: str) -> dict[str, NDArray[np.uint8]]:
 def _audited_run(path: Path, modified: float, data: Path) -> Audit:
     run = _run(path, modified)
     scoring = lab.own_scoring(run)
-    scored = _rescored(path, modified, data, scoring.layers, scoring.fusion, scoring.sigma_px)
+    maps = anomaly_maps(_distances(path, modified), scoring, int(run.record["size_px"]))
     masks = _masks(path, modified, data)
     assert masks is not None  # the caller looked
-    return audited(Upload(scored.maps, masks))
+    return audited(Upload(maps, masks))

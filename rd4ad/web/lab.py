@@ -25,13 +25,11 @@ class Rescored:
     """A run under one scoring.
 
     Args:
-        maps: (N, S, S) anomaly maps.
         scores: (N,) image scores.
         figures: fraction by metric; nan where undefined.
         reason: why figures are undefined, empty if none is.
     """
 
-    maps: Maps
     scores: NDArray[np.float64]
     figures: dict[str, float]
     reason: str
@@ -64,7 +62,7 @@ def rescore(
     labels: NDArray[np.int_],
     masks: Masks | None,
 ) -> Rescored:
-    """Return maps, scores and all figures of a run under `scoring`.
+    """Return scores and all figures of a run under `scoring`; the maps, large, are not kept.
 
     Args:
         distances: distance maps by layer, (N, h, w).
@@ -78,7 +76,7 @@ def rescore(
     rows = figures(maps, image_scores, labels, masks)
     reasons = [row["reason"] for row in rows if row["reason"]]
     values = {row["metric"]: float(row["value"]) for row in rows}
-    return Rescored(maps, image_scores, values, reasons[0] if reasons else "")
+    return Rescored(image_scores, values, reasons[0] if reasons else "")
 
 
 def confusion(images: pd.DataFrame, threshold: float) -> dict[str, int]:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -114,4 +115,4 @@ def build(detectors: Detectors, kept: Kept) -> tuple[FastAPI, ASGIApp]:
         pwa=False,
     )
     demo = next(route.app for route in parent.routes if isinstance(route, Mount))
-    return parent, demo
+    return parent, GZipMiddleware(demo)  # its page; its files are compressed, its streams are not
