@@ -167,6 +167,9 @@ def address(part_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     environment = os.environ | {
         "RD4AD_RESULTS": str(part_results),
         "GRADIO_TEMP_DIR": str(elsewhere / "gradio"),
+        # All tests together are one very busy client; what the limits do, tests/web/test_limits.py.
+        **dict.fromkeys(("RD4AD_PER_MINUTE", "RD4AD_PER_MINUTE_TOTAL", "RD4AD_SESSIONS"), "0"),
+        "RD4AD_SESSIONS_TOTAL": "0",
     }
     command = [sys.executable, "-m", "rd4ad.cli", "serve", "--port", str(port)]
     with (elsewhere / "errors").open("w") as errors:

@@ -25,7 +25,6 @@ EXAMPLES = Path(__file__).resolve().parent / "examples"
 """Pictures of generated parts that come with the package, named <part>_<what>.jpg."""
 KEPT_SECONDS = 3600
 BATCH = 16
-_POLL_SECONDS = 0.02
 THEME = gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"])
 CSS = """
 .gradio-container {padding: 0 !important}
@@ -183,7 +182,6 @@ def build(detectors: Detectors, kept: answers.Kept) -> gr.Blocks:
                 show_example()
             demo.load(show_example, None, [photo, chooser, *outputs], **hidden)
     demo.queue(max_size=32, default_concurrency_limit=2)
-    demo._queue.sleep_when_free = _POLL_SECONDS  # Gradio's own 1 ms takes 6% of a core while idle
     return demo
 
 
