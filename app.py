@@ -107,7 +107,11 @@ if clicked is not None:
             for run in filter(None, map(contents.run_named, cell["runs"])):
                 figure = certainty.figure_card(run, cell, units.text)
                 title = f"Run {run.record['run_id']}"
-                widgets.show_card(title, figure | tables.run_card(run), tables.commands(run))
+                widgets.show_card(
+                    title,
+                    figure | tables.run_card(run, reading.on_the_hub(run.record["run_id"])),
+                    tables.commands(run),
+                )
 
 left, right = st.columns(2)
 with left.expander("Compare two columns", expanded="first" in st.query_params):

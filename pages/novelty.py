@@ -140,5 +140,7 @@ with st.expander("What the score, the layers and the setting are worth"):
 with st.expander(f"How {novelty.named(chosen)} was measured"):
     run = study.runs[chosen]
     widgets.show_card(
-        f"Run {run.record['run_id']}", tables.run_card(run), tables.commands(run)
-    )  # fmt: skip
+        f"Run {run.record['run_id']}",
+        tables.run_card(run, reading.on_the_hub(run.record["run_id"])),
+        tables.commands(run),
+    )

@@ -8,14 +8,10 @@ import argparse
 import errno
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import rd4ad
-from rd4ad.commands import data, detector, explorer, figures, novelty, results, sweep
+from rd4ad.commands import data, detector, explorer, figures, novelty, publish, results, sweep
 from rd4ad.commands.command import Command, UsageError
-
-if TYPE_CHECKING:
-    pass
 
 _OPTIONAL = ("torch", "torchvision")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -92,6 +88,8 @@ def build_parser() -> argparse.ArgumentParser:
     results.add_results(commands)
     explorer.add_serve(commands)
     explorer.add_report(commands)
+    publish.add_publish(commands)
+    publish.add_push(commands)
     return parser
 
 

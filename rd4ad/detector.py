@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save_file
 
+from rd4ad import hub
 from rd4ad.checkpoint import SCHEMA, checked_name, read_checkpoint, replace_file
 from rd4ad.config import ENGINES, checked_size
 from rd4ad.data.images import Picture, read_image, resize_image
 from rd4ad.engine import Engine, Header, OnnxEngine
 from rd4ad.graph import NoGraphError
+from rd4ad.hub import Evaluated
 from rd4ad.prediction import Calibration, Prediction, predictions
 from rd4ad.scoring import Maps, Scoring
 
@@ -146,7 +148,18 @@ class Detector:
             OSError: the folder cannot be written, or the disk is full; nothing half-written stays.
         """
         path = checked_name(path, ".safetensors")
-        header = {
+        tensors = self.engine.tensors()
+        if half:
+            tensors = {
+                name: value.astype(np.float16) if value.dtype.kind == "f" else value
+                for name, value in tensors.items()
+            }
+        metadata = {"rd4ad": json.dumps(self.header(), sort_keys=True)}
+        replace_file(path, lambda beside: save_file(tensors, beside, metadata))
+
+    def header(self) -> dict[str, Any]:
+        """Return what a checkpoint says of itself, ready for JSON."""
+        return {
             "schema": SCHEMA,
             "method": self.engine.method,
             "backbone": self.engine.backbone,
@@ -159,14 +172,52 @@ class Detector:
             "config": self.config,
             "float16": self.engine.float16,
         }
-        tensors = self.engine.tensors()
-        if half:
-            tensors = {
-                name: value.astype(np.float16) if value.dtype.kind == "f" else value
-                for name, value in tensors.items()
-            }
-        metadata = {"rd4ad": json.dumps(header, sort_keys=True)}
-        replace_file(path, lambda beside: save_file(tensors, beside, metadata))
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        run: Evaluated | None = None,
+        private: bool = False,
+        token: str | None = None,
+    ) -> str:
+        """Put the detector on the Hugging Face Hub with a card; return its address.
+
+        Args:
+            name: "user/name" of the repository, made if it is not there.
+            run: in which it was evaluated, for the metrics on the card.
+            private: whether a new repository is.
+            token: of the Hub, by default the one that is logged in.
+
+        Raises:
+            HubError: no login, no right to write there, no network; says what to do.
+        """
+        text = hub.card(self.header(), name, run)
+        with hub.folder_of(self.save, text) as folder:
+            return hub.push(folder, name, private=private, token=token)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        **options: Any,
+    ) -> "Detector":
+        """Return a detector from the Hugging Face Hub, or from a folder laid out like one there.
+
+        Args:
+            name: "user/name", or the folder.
+            revision: branch, tag or commit.
+            token: of the Hub, by default the one that is logged in.
+            options: as `load` takes them.
+
+        Raises:
+            HubError: no such repository, no detector in it, no network.
+            FileNotFoundError, ValueError: see `load`.
+        """
+        return cls.load(hub.fetch(str(name), revision=revision, token=token), **options)
 
     @classmethod
     def load(

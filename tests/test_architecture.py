@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "rd4ad"
 # A module may import those above it and its own neighbours, never those below.
 FLOW = (
-    ("rd4ad.processor",),
+    ("rd4ad.processor", "rd4ad.hub"),
     ("rd4ad.data", "rd4ad.metrics"),
     ("rd4ad.scoring",),
     ("rd4ad.prediction",),

@@ -1,15 +1,23 @@
 """Maps and masks that somebody drops in, checked before anything is computed from them."""
 
 import io
+import math
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-MAX_BYTES = 200 * 2**20
-"""Of the unpacked arrays of one file."""
+MAX_BYTES = 100 * 2**20
+"""Of one unpacked array."""
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+# RuntimeError: encrypted; NotImplementedError: a kind of compression that Python does not know.
+_UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zlib.error, struct.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,22 +37,40 @@ def read_npz(content: bytes) -> Upload:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
+            maps, masks = (_array(archive, name) for name in ("maps", "masks"))
     except zipfile.BadZipFile as error:
         raise ValueError("this is not an NPZ file: save it with numpy.savez") from error
-    if size > MAX_BYTES:
-        raise ValueError(
-            f"the arrays take {size / 2**20:.0f} MiB; at most {MAX_BYTES // 2**20} are read"
-        )
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            missing = [name for name in ("maps", "masks") if name not in arrays.files]
-            if missing:
-                raise ValueError(f"the file lacks the array {missing[0]!r}; it has {arrays.files}")
-            maps, masks = arrays["maps"], arrays["masks"]
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"this NPZ file cannot be read: {error}") from error
     return checked(maps, masks)
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """Return an array of an archive whose header promises no more than is there.
+
+    NumPy makes room for what a header says before it reads on, be it a terabyte.
+    """
+    try:
+        entry = archive.getinfo(f"{name}.npy")
+    except KeyError:
+        there = [Path(file).stem for file in archive.namelist()[:10]]
+        raise ValueError(f"the file lacks the array {name!r}; it has {there}") from None
+    if entry.file_size > MAX_BYTES:
+        raise ValueError(
+            f"{name} takes {entry.file_size / 2**20:.0f} MiB; at most {MAX_BYTES // 2**20} are read"
+        )
+    with archive.open(entry) as file:
+        read_header = _HEADERS.get(npy.read_magic(file))
+        if read_header is None:
+            raise ValueError(f"{name} has a header of an unknown version")
+        shape, _, dtype = read_header(file)
+        if dtype.hasobject:
+            raise ValueError(f"{name} holds Python objects: expected numbers")
+        if math.prod(shape) * dtype.itemsize > entry.file_size:
+            raise ValueError(f"{name} should be {dtype} {shape}, but the file ends before")
+    with archive.open(entry) as file:
+        array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+    return array
 
 
 def checked(maps: NDArray[Any], masks: NDArray[Any]) -> Upload:

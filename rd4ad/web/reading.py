@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rd4ad.data.novelty import TITLES
 from rd4ad.index import broken_runs, figures_of, read_index, run_folders
 from rd4ad.published import averages, read_published
 from rd4ad.store import named
+from rd4ad.web.home import HOME
 from rd4ad.web.leaderboard import measured_cells, published_cells
 from rd4ad.web.tables import in_order, of_category
 from rd4ad.web.widgets import empty
@@ -22,9 +24,8 @@ from rd4ad.web.widgets import empty
 # It warns of every cached function made before Streamlit runs, as `rd4ad serve` makes them.
 logging.getLogger("streamlit.runtime.caching.cache_data_api").setLevel(logging.ERROR)
 
-_ROOT = Path(__file__).resolve().parents[2]
-RESULTS = Path(os.environ.get("RD4AD_RESULTS", _ROOT / "results"))
-DATA = Path(os.environ.get("RD4AD_DATA", _ROOT / "data"))
+RESULTS = Path(os.environ.get("RD4AD_RESULTS", HOME / "results"))
+DATA = Path(os.environ.get("RD4AD_DATA", HOME / "data"))
 """Folder of categories in MVTec layout, from which the pages show images where it is there."""
 
 
@@ -122,6 +123,12 @@ def cells_of(dataset: str, metric: str) -> pd.DataFrame:
     return _measured_cells(RESULTS, modified_at(RESULTS / "index.parquet"), dataset, metric)
 
 
+def on_the_hub(run_id: str) -> str:
+    """Return the address that `rd4ad push` noted of a run's detector on the Hub; empty without."""
+    file = RESULTS / "hub.json"
+    return _addresses(file, modified_at(file)).get(run_id, "")
+
+
 def novelty_names() -> tuple[str, ...]:
     """Return the names of the listed runs of one-class novelty."""
     found = _listed()
@@ -130,7 +137,7 @@ def novelty_names() -> tuple[str, ...]:
 
 def method_figure() -> str:
     """Return the path of the drawing of the method."""
-    return str(_ROOT / "docs/method.svg")
+    return str(HOME / "docs/method.svg")
 
 
 def measured_costs() -> list[dict[str, Any]]:
@@ -204,3 +211,16 @@ def _costs(path: Path, modified: float) -> list[dict[str, Any]]:
         record = json.loads(path.read_text())
         told = {"host": record["host"], "note": record["note"]}
         return [row | told for row in record["rows"]]
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _addresses(file: Path, modified: float) -> dict[str, str]:
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        st.warning(f"{file.name} cannot be read: {error}", icon=":material/warning:")
+        return {}
+    is_address = re.compile(r"https?://[\w./:-]+").fullmatch
+    return {str(key): value for key, value in dict(known).items() if is_address(str(value))}

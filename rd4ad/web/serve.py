@@ -23,11 +23,11 @@ from rd4ad.web.access_log import AccessLog
 from rd4ad.web.answers import Kept
 from rd4ad.web.compressed_files import CompressedFiles
 from rd4ad.web.headers import SecurityHeaders
+from rd4ad.web.home import HOME
 from rd4ad.web.judging import Detectors
 from rd4ad.web.limits import BodyLimit, Limits, RateLimit, client_address
 from rd4ad.web.live_mount import LiveMount
 
-HOME = Path(__file__).resolve().parents[2]
 _MIB = 2**20
 _TRIMMED_FROM, _MAPPED_FROM, _ARENAS = -1, -3, -8  # malloc.h
 STREAMLIT = Path(st.__file__).resolve().parent / "static"
@@ -37,12 +37,12 @@ def create_app() -> FastAPI:
     """Return the application: /healthz, /api, /live/, and the Streamlit explorer below /.
 
     Raises:
-        FileNotFoundError: app.py is not beside the package (installed without its repository).
+        FileNotFoundError: app.py is neither beside the package nor in it.
     """
     script = HOME / "app.py"
     if not script.is_file():
         raise FileNotFoundError(
-            f"no explorer at {script}: run from a checkout of the repository (pip install -e .)"
+            f"no explorer at {script}: the installation is damaged; install rd4ad-explorer again"
         )
     detectors, kept = Detectors(detector_folders()), Kept()
     live = LiveMount(detectors, kept)

@@ -123,8 +123,13 @@ def with_interval(value: float, low: float, high: float, text: Text) -> str:
     return text(value) if pd.isna(low) else f"{text(value)} [{text(low)}, {text(high)}]"
 
 
-def run_card(run: Run) -> dict[str, str]:
-    """Return what determines a run and where it was measured, by name."""
+def run_card(run: Run, detector: str = "") -> dict[str, str]:
+    """Return what determines a run and where it was measured, by name.
+
+    Args:
+        run: a stored one.
+        detector: address of its detector on the Hub, if it is there.
+    """
     record = run.record
     config, training = record["config"], record.get("training", {})
     data = f"{record['dataset']} / {record['category']}"
@@ -153,7 +158,7 @@ def run_card(run: Run) -> dict[str, str]:
         + (f", by {record['engine']}" if "engine" in record else ""),
         "Versions": ", ".join(f"{k} {v}" for k, v in record["versions"].items()),
         "Run": record["run_id"],
-    }
+    } | ({"Detector": detector} if detector else {})
 
 
 def _lasted(seconds: float) -> str:

@@ -6,9 +6,11 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
@@ -211,6 +213,28 @@ def test_an_export_is_downloaded(address, watched, tmp_path):
     text = Path(started.value.path()).read_text()
     assert r"\toprule" in text
     assert "Transistor" in text or "transistor" in text
+
+
+def test_an_attack_on_the_auditor_is_an_error_on_the_page_and_the_next_file_works(
+    address, watched, tmp_path
+):
+    header = b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f8', 'fortran_order': False, 'shape': (%d,)}"
+    attacks = {
+        "bomb.npz": bytes(150 * 2**20),
+        "promise.npz": (header % 10**9).ljust(127) + b"\n",
+    }
+    page = watched().open(f"{address}/pro_auditor", "PRO auditor")
+    for name, content in attacks.items():
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("maps.npy", content)
+        page.locator("input[type=file]").set_input_files(tmp_path / name)
+        expect(page.get_by_text(f"{name}: ")).to_be_visible()
+        page.get_by_role("button", name=f"Remove {name}").click()
+        expect(page.get_by_text(f"{name}: ")).to_have_count(0)
+    maps = np.random.default_rng(0).random((3, 8, 8))
+    np.savez(tmp_path / "mine.npz", maps=maps, masks=maps > 0.9)
+    page.locator("input[type=file]").set_input_files(tmp_path / "mine.npz")
+    expect(page.get_by_text("The curves behind them")).to_be_visible()
 
 
 def test_keys_alone_reach_the_menu(address, watched):

@@ -1,4 +1,7 @@
 import io
+import struct
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -51,8 +54,49 @@ def test_bad_files_are_refused_with_what_was_expected(content, said):
 
 
 def test_code_in_a_file_is_not_run():
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(ValueError, match="Python objects"):
         read_npz(npz(maps=np.array([{"a": 1}]), masks=MASKS))
+
+
+def archive(**members: bytes) -> bytes:
+    """A ZIP of raw members, as an attacker would write it."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in members.items():
+            packed.writestr(f"{name}.npy", content)
+    return file.getvalue()
+
+
+def header(shape: tuple[int, ...], descr: str = "<f8", version: int = 1) -> bytes:
+    text = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode() + b"\n"
+    return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H", len(text)) + text
+
+
+ATTACKS = {
+    "a header of 10^9 elements": archive(maps=header((10**9,)) + bytes(64), masks=header((1,))),
+    "a header of 10^30 elements": archive(maps=header((10**10,) * 3), masks=header((1,))),
+    "a negative size": archive(maps=header((-1, 8, 8)) + bytes(64), masks=header((1,))),
+    "a bomb": archive(maps=header((3, 1024, 1024)) + bytes(300 * 2**20), masks=header((1,))),
+    "a pickle as array": archive(maps=b"\x80\x04N.", masks=header((1,))),
+    "objects": archive(maps=header((1,), "|O") + b"\x80\x04N.", masks=header((1,))),
+    "a version to come": archive(maps=header((1,), version=9) + bytes(8), masks=header((1,))),
+    "code for a header": archive(
+        maps=b"\x93NUMPY\x01\x00\x20\x00__import__('os').system('false')", masks=header((1,))
+    ),
+    "a header without end": archive(maps=b"\x93NUMPY\x01\x00\xff\xff" + b"{" * 65535),
+    "fields": archive(maps=header((1,), "V8") + bytes(8), masks=header((1,), "V8") + bytes(8)),
+}
+
+
+@pytest.mark.parametrize("content", ATTACKS.values(), ids=ATTACKS)
+def test_an_attack_is_an_error_that_takes_no_memory(content):
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"maps|NPZ"):
+            read_npz(content)
+        assert tracemalloc.get_traced_memory()[1] < 50 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_arrays_too_large_when_unpacked_are_refused(monkeypatch):

@@ -1,9 +1,14 @@
 import json
+import os
+import socket
 import subprocess
 import sys
+import time
 import urllib.request
+from contextlib import suppress
 
 import pytest
+from websockets.sync.client import connect
 
 from rd4ad import __version__
 from rd4ad.web import serve
@@ -26,7 +31,7 @@ def test_no_error_shows_its_stack_and_no_statistics_are_sent():
 
 def test_an_installation_without_its_pages_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(serve, "HOME", tmp_path)
-    with pytest.raises(FileNotFoundError, match="run from a checkout"):
+    with pytest.raises(FileNotFoundError, match="install rd4ad-explorer again"):
         serve.create_app()
 
 
@@ -53,3 +58,27 @@ def test_the_server_answers_before_gradio_is_imported_and_all_of_it_without_torc
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_server_ends_within_seconds_though_pages_are_open(part_results):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "rd4ad.cli", "serve", "--port", str(port)]
+    environment = os.environ | {"RD4AD_RESULTS": str(part_results)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as server:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            with suppress(OSError):
+                urllib.request.urlopen(f"{address}/healthz").close()
+                break
+            time.sleep(0.1)
+        urllib.request.urlopen(f"{address}/live/config", timeout=60).close()
+        with (
+            connect(f"ws://127.0.0.1:{port}/_stcore/stream"),
+            urllib.request.urlopen(f"{address}/live/gradio_api/heartbeat/a", timeout=60),
+        ):
+            began = time.monotonic()
+            server.terminate()
+            server.wait(timeout=30)
+    assert time.monotonic() - began < 5  # what a container's host waits before it kills
