@@ -1,4 +1,4 @@
-"""The Dockerfile's own steps without a container engine: fresh environment, other user."""
+"""Assembled Spaces start by themselves: the Dockerfile's own steps, and `python app.py`."""
 
 import json
 import os
@@ -14,19 +14,20 @@ from pathlib import Path
 
 import pytest
 
+from rd4ad.web.publish import assemble
+
 HOME = Path(__file__).resolve().parents[1]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not os.environ.get("RD4AD_TEST_IMAGE"),
-        reason="installs everything anew, some minutes: set RD4AD_TEST_IMAGE=1",
-    ),
-]
+PICTURE = HOME / "rd4ad/web/examples/transistor_good.jpg"
+pytestmark = pytest.mark.slow
+in_a_fresh_environment = pytest.mark.skipif(
+    not os.environ.get("RD4AD_TEST_IMAGE"),
+    reason="installs all packages again, some minutes: set RD4AD_TEST_IMAGE=1",
+)
 
 
-def steps() -> list[tuple[str, str]]:
-    """Return the Dockerfile's instructions as (name, rest)."""
-    text = re.sub(r"\\\n", " ", (HOME / "Dockerfile").read_text())
+def steps(dockerfile: Path) -> list[tuple[str, str]]:
+    """Return a Dockerfile's instructions as (name, rest)."""
+    text = re.sub(r"\\\n", " ", dockerfile.read_text())
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return [tuple(line.split(maxsplit=1)) for line in lines]
 
@@ -38,7 +39,8 @@ def image(tmp_path_factory):
     for folder in (root, *root.parents):
         if folder.stat().st_uid == os.getuid() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o055)
-    code, home = root / "app", root / "home"
+    space, code, home = root / "space", root / "app", root / "home"
+    assemble("docker", space, HOME / "results")
     code.mkdir()
     home.mkdir(mode=0o777)
     home.chmod(0o777)
@@ -47,9 +49,13 @@ def image(tmp_path_factory):
         "PATH": f"{root / 'venv/bin'}:{os.environ['PATH']}", "HOME": str(home),
     }  # fmt: skip
     outside = {k: v for k, v in os.environ.items() if k.startswith("PIP_")}
-    for name, rest in steps():
+    for name, rest in steps(space / "Dockerfile"):
         if name == "COPY":
-            copy(rest, code)
+            source = space / rest.split()[0]
+            if source.is_dir():
+                shutil.copytree(source, code, dirs_exist_ok=True)
+            else:
+                shutil.copy(source, code)
         elif name == "RUN" and not rest.startswith("useradd"):
             subprocess.run(["bash", "-ec", rest], cwd=code, env=environment | outside, check=True)
         elif name == "ENV":
@@ -69,25 +75,13 @@ def python_for_others() -> str:
     pytest.skip("no Python here that another user may run")
 
 
-def copy(rest: str, code: Path) -> None:
-    source, _ = rest.split()
-    names = [source]
-    if source == ".":
-        listed = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard"],
-            cwd=HOME, capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
-        names = [name for name in listed.splitlines() if not name.startswith("tests/")]
-    for name in names:
-        if (HOME / name).is_file():
-            (code / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(HOME / name, code / name)
-
-
+@in_a_fresh_environment
 def test_it_serves_as_another_user_from_read_only_code(image):
     code, environment = image
     port = free_port()
-    command, health = [rest for name, rest in steps() if name in ("CMD", "HEALTHCHECK")][::-1]
+    command, health = [
+        rest for name, rest in steps(HOME / "Dockerfile") if name in ("CMD", "HEALTHCHECK")
+    ][::-1]
     command = [word.replace("7860", str(port)) for word in json.loads(command)]
     as_user = {"user": 1000, "group": 1000} if os.getuid() == 0 else {}
     before = sorted(path for path in code.rglob("*"))
@@ -100,14 +94,104 @@ def test_it_serves_as_another_user_from_read_only_code(image):
             time.sleep(0.3)
         check = health.split("CMD ", 1)[1].replace("7860", str(port))
         subprocess.run(["bash", "-ec", check], env=environment, check=True, **as_user)
-        page = urllib.request.urlopen(address + "/").read()
-        assert b"<title>" in page
-        assert b"gradio" in urllib.request.urlopen(address + "/live/").read()
-        assert answers(address + "/api/v1/leaderboard")
+        check_that_it_answers(address)
     finally:
         server.terminate()
         server.wait(timeout=20)
     assert sorted(path for path in code.rglob("*")) == before
+
+
+def check_that_it_answers(address: str) -> None:
+    """Open a page, the live demo and the API, and judge a picture."""
+    assert b"<title>" in fetched(address + "/")
+    assert b"gradio" in fetched(address + "/live/")
+    assert json.loads(fetched(address + "/api/v1/leaderboard"))
+    form = (
+        b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
+        + PICTURE.read_bytes()
+        + b"\r\n--x--\r\n"
+    )
+    request = urllib.request.Request(
+        f"{address}/api/v1/predict?detector=transistor", form,
+        {"Content-Type": "multipart/form-data; boundary=x"},
+    )  # fmt: skip
+    assert json.loads(fetched(request))["verdict"] == "normal"
+
+
+def fetched(request) -> bytes:
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return answer.read()
+
+
+@pytest.mark.parametrize("sdk", ["docker", "gradio"])
+def test_an_assembled_space_starts_with_the_packages_that_are_here(sdk, part_results, tmp_path):
+    assemble(sdk, tmp_path / "space", part_results)
+    port = str(free_port())
+    serve = ["-m", "rd4ad.cli", "serve", "--port", port]
+    command = ["app.py"] if sdk == "gradio" else serve
+    check_that_it_serves([sys.executable, *command], tmp_path / "space", port)
+
+
+@in_a_fresh_environment
+def test_an_assembled_gradio_space_starts_in_a_fresh_environment(tmp_path):
+    assemble("gradio", tmp_path / "space", HOME / "results")
+    head = (tmp_path / "space/README.md").read_text()
+    gradio = re.search(r"sdk_version: (\S+)", head)[1]
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    pip = [tmp_path / "venv/bin/python", "-m", "pip", "install", "-q"]
+    subprocess.run([*pip, f"gradio=={gradio}"], check=True)
+    subprocess.run([*pip, "-r", tmp_path / "space/requirements.txt"], check=True)
+    port = str(free_port())
+    check_that_it_serves([tmp_path / "venv/bin/python", "app.py"], tmp_path / "space", port)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The package as `pip install .` leaves it, in a folder of its own."""
+    pytest.importorskip("hatchling")
+    target = tmp_path_factory.mktemp("installed")
+    command = [
+        sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation",
+        "--target", str(target), str(HOME),
+    ]  # fmt: skip
+    subprocess.run(command, check=True)
+    return target
+
+
+def test_an_installation_serves_from_an_empty_folder(wheel, tmp_path):
+    port = str(free_port())
+    command = [sys.executable, "-m", "rd4ad.cli", "serve", "--port", port]
+    check_that_it_serves(command, tmp_path, port, PYTHONPATH=str(wheel))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_installation_assembles_a_space(wheel, tmp_path):
+    command = [
+        sys.executable, "-m", "rd4ad.cli", "publish", "demo", "--dry-run", "--out", "space",
+    ]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(wheel)}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert (tmp_path / "space/results/detectors/bottle.safetensors").is_file()
+    assert not (tmp_path / "space/rd4ad/site").exists()
+
+
+def check_that_it_serves(command: list, folder: Path, port: str, **settings: str) -> None:
+    """Start a server in a folder, with no other code of this package at hand, and ask it."""
+    left_out = ("RD4AD_RESULTS", "RD4AD_DATA", "PYTHONPATH")
+    environment = {k: v for k, v in os.environ.items() if k not in left_out}
+    environment |= {"PORT": port, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    with subprocess.Popen(
+        command, cwd=folder, env=environment | settings, stderr=subprocess.DEVNULL
+    ) as server:
+        try:
+            for _ in range(200):
+                assert server.poll() is None
+                if answers(f"http://127.0.0.1:{port}/healthz"):
+                    break
+                time.sleep(0.3)
+            check_that_it_answers(f"http://127.0.0.1:{port}")
+        finally:
+            server.terminate()
 
 
 def answers(address: str) -> bool:
