@@ -17,10 +17,13 @@ from PIL import Image, ImageOps
 from rd4ad.data.folders import DatasetError
 
 MAX_PIXELS = 89_478_485  # Pillow's own level: 256 MiB of RGB; more may be a decompression bomb
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")  # none that runs a program
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "AVIF", "GIF", "PPM")  # none that runs a program
 _MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
 _ORIENTATION = 0x0112  # EXIF tag; values 5 to 8 turn the picture by a quarter
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+# RuntimeError: of the AVIF decoder.
+_DECODING_ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, zlib.error
+)  # fmt: skip
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

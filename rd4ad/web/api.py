@@ -76,7 +76,9 @@ def router(results: Path, detectors: Detectors, kept: answers.Kept) -> APIRouter
         },
     )
     def predict(
-        image: Annotated[UploadFile, File(description="PNG, JPEG, BMP, TIFF, WebP, GIF or PPM")],
+        image: Annotated[
+            UploadFile, File(description="PNG, JPEG, WebP, AVIF, BMP, TIFF, GIF, PPM")
+        ],
         detector: Annotated[str, Query(description="one of /detectors", max_length=200)],
         threshold: Annotated[
             float | None, Query(description="instead of the detector's own", ge=0, le=100)

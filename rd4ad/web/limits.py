@@ -21,6 +21,7 @@ BODIES = (
     ("/api/", MAX_BYTES + _FORM_BYTES),
     ("/live/gradio_api/upload", 16 * MAX_BYTES + _FORM_BYTES),  # several files at once
     ("/live/gradio_api/component_server", MAX_BYTES + _FORM_BYTES),
+    ("/live/gradio_api/mcp", MAX_BYTES * 4 // 3 + _FORM_BYTES),  # an image in base64
     ("/live", _MESSAGE_BYTES),
     ("/_stcore/upload_file", 100 * 2**20 + _FORM_BYTES),  # as the page's own limit
     ("/", _FORM_BYTES),

@@ -123,6 +123,7 @@ def build(detectors: Detectors, kept: answers.Kept) -> gr.Blocks:
             gr.Code(_SNIPPET.format(detector=first or "NAME"), language="python", interactive=False)
             gr.Code(_CURL.format(detector=first or "NAME"), language="shell", interactive=False)
             asked = gr.Button("Ask", visible=False)
+            with_map = gr.Checkbox(True, visible=False)
             said = gr.JSON(visible=False)
 
         shown = [verdict, slider, files, regions]
@@ -149,10 +150,25 @@ def build(detectors: Detectors, kept: answers.Kept) -> gr.Blocks:
                 return [gr.skip()] * len(shown)
             return _view(judged, new, at, alpha)
 
-        def ask(path: str | None, name: str | None) -> dict[str, Any]:
-            """Return score, verdict, regions and map of an image."""
-            judged = _judge(detectors, path, name)
-            return answers.with_map(answers.answer(judged, judged.starting_threshold()), judged)
+        def predict(image: str, detector: str, with_map: bool = True) -> dict[str, Any]:
+            """Look for anomalies in a photo of a part, with a detector of that kind of part.
+
+            Args:
+                image: the photo: PNG, JPEG, WebP, AVIF, BMP, TIFF, GIF or PPM, at most 10 MB.
+                detector: a name from list_detectors; each knows one kind of part and no other.
+                with_map: whether the answer holds the anomaly map, float32 TIFF in base64 (90 KB).
+
+            Returns:
+                score (higher is more anomalous), threshold, verdict ("normal" or "defective"), and
+                regions above the threshold as boxes in pixels, with area and peak.
+            """
+            judged = _judge(detectors, image, detector)
+            answer = answers.answer(judged, judged.starting_threshold())
+            return answers.with_map(answer, judged) if with_map else answer
+
+        def list_detectors() -> list[str]:
+            """List the detectors that predict knows, by the kind of part that each is for."""
+            return list(detectors.files())
 
         def judge_all(paths: list[str] | None, name: str | None) -> tuple[list[Any], pd.DataFrame]:
             """Judge several images; one that is refused is named and stops nothing."""
@@ -170,7 +186,8 @@ def build(detectors: Detectors, kept: answers.Kept) -> gr.Blocks:
         for control in (opacity, threshold):
             control.input(redraw, [token, threshold, opacity], shown, **hidden, **quick)
         go.click(judge_all, [several, chooser], [gallery, table], **hidden)
-        asked.click(ask, [photo, chooser], said, api_name="predict")
+        asked.click(predict, [photo, chooser, with_map], said, api_name="predict")
+        gr.api(list_detectors, api_name="list_detectors", queue=False)
         if examples:
 
             def show_example() -> list[Any]:

@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from fastapi import FastAPI
@@ -143,6 +144,7 @@ def build(detectors: Detectors, kept: Kept) -> tuple[FastAPI, ASGIApp, Any]:
         css=live.CSS,
         enable_monitoring=False,
         pwa=False,
+        mcp_server=find_spec("mcp") is not None,  # an extra of the installation
     )
     demo = next(route.app for route in parent.routes if isinstance(route, Mount))
     # For its page: its files are compressed already, its streams must not be.

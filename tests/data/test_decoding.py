@@ -96,7 +96,9 @@ def test_of_an_animation_the_first_frame_is_read(tmp_path: Path) -> None:
     assert read_image(path)[0, 0].tolist() == [50, 50, 50]
 
 
-@pytest.mark.parametrize("name", ["photo.jpg", "photo.png", "photo.webp", "photo.tif"])
+@pytest.mark.parametrize(
+    "name", ["photo.jpg", "photo.png", "photo.webp", "photo.tif", "photo.avif"]
+)
 def test_exif_rotation_is_applied(tmp_path: Path, name: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned a quarter clockwise
@@ -118,7 +120,7 @@ def test_a_picture_in_memory_is_turned_and_left_as_it_was() -> None:
     assert picture.size == (4, 2)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp", ".gif"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp", ".gif", ".avif"])
 def test_a_truncated_file_is_refused_by_name(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"half{suffix}"
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)

@@ -42,9 +42,9 @@ def test_every_control_was_meant_to_be_there(client):
     assert [one["props"]["label"] for one in sliders] == ["Opacity of the heatmap", "Threshold"]
 
 
-def test_one_name_is_public(client):
+def test_two_names_are_public(client):
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert list(named) == ["/predict"]
+    assert list(named) == ["/predict", "/list_detectors"]
 
 
 @pytest.mark.parametrize("detector", ["none", "../detectors/transistor", "/etc/passwd"])

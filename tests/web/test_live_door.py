@@ -158,7 +158,11 @@ def test_every_event_answers_every_foreign_path_with_one_sentence(live, config, 
 @pytest.mark.parametrize("way", ["call/predict", "call/v2/predict", "run/predict", "api/predict"])
 def test_every_way_to_the_named_event_passes_the_door(live, way):
     sent = file("/etc/passwd")
-    body = {"path": sent, "name": "transistor"} if "v2" in way else {"data": [sent, "transistor"]}
+    body = (
+        {"image": sent, "detector": "transistor"}
+        if "v2" in way
+        else {"data": [sent, "transistor", False]}
+    )
     status, said = send(f"{live}/gradio_api/{way}", body)
     if way.startswith("call/") and status == 200:
         event = json.loads(said)["event_id"]
@@ -171,7 +175,7 @@ def test_every_way_to_the_named_event_passes_the_door(live, way):
 
 def test_an_upload_is_judged(live, config, upload):
     number = next(e["id"] for e in config["dependencies"] if e["api_name"] == "predict")
-    assert joined(live, number, [file(upload), "transistor"]) == "complete"
+    assert joined(live, number, [file(upload), "transistor", False]) == "complete"
 
 
 def test_a_file_nested_deeply_is_found(live, config):
@@ -179,7 +183,7 @@ def test_a_file_nested_deeply_is_found(live, config):
     for _ in range(200):
         sent = {"a": [sent]}
     number = next(e["id"] for e in config["dependencies"] if e["api_name"] == "predict")
-    assert joined(live, number, [sent, "transistor"]) == NOT_AN_UPLOAD
+    assert joined(live, number, [sent, "transistor", False]) == NOT_AN_UPLOAD
 
 
 def test_a_picture_of_too_many_pixels_is_refused_by_its_header(live, config):
