@@ -1,5 +1,12 @@
-"""Time and weigh the explorer: start, pages with many runs, scoring again, uploads in a row."""
+"""Time and weigh the explorer: start, pages with many runs, scoring again, uploads in a row.
 
+    python benchmarks/serving.py [--beside CHECKOUT]
+
+Where RD4AD_DATA names real images, the tour of the pages shows them. With `--beside`, start and
+uploads are measured in turns with another checkout of this repository.
+"""
+
+import argparse
 import io
 import os
 import shutil
@@ -10,14 +17,15 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from host import write
+from host import summary, write
 from PIL import Image
 
 from rd4ad.data.parts import render
@@ -27,6 +35,7 @@ from rd4ad.web.live_mount import WAIT_SECONDS
 HOME = Path(__file__).resolve().parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 N_RUNS, N_UPLOADS, AT_ONCE = 200, 500, 8
+ROUNDS, IDLE_SECONDS = 20, 40
 PAGES = ("category", "ablations", "complexity", "threshold", "limitations", "pro_auditor", "about")
 
 _TIMES = """
@@ -167,7 +176,10 @@ def served() -> list[dict[str, Any]]:
     """
     with browser_if_any() as browser:
         began = perf_counter()
-        with started(sys.executable) as (address, server):
+        with started(sys.executable, RD4AD_PER_MINUTE="0", RD4AD_PER_MINUTE_TOTAL="0") as (
+            address,
+            server,
+        ):
             rows = [{"case": "start until the server answers", "median_s": elapsed(began)}]
             if browser:
                 rows += in_browser(browser, address, began, server)
@@ -218,24 +230,113 @@ def in_browser(
     return rows
 
 
-def uploads(address: str, server: "subprocess.Popen[bytes]") -> list[dict[str, Any]]:
-    """Return what many uploads cost: seconds an image, memory before and after, errors."""
+def visited(browser: Any, address: str, pages: Iterable[str]) -> None:
+    """Open pages one after another, each in a tab of its own that is closed again."""
+    for path in pages:
+        page = browser.new_page()
+        page.goto(f"{address}/{path}")
+        if path == "live/":
+            page.wait_for_timeout(3000)
+        else:
+            page.locator("[data-test-script-state=notRunning]").wait_for(timeout=60_000)
+            page.wait_for_timeout(1500)
+        page.close()
+
+
+def cpu_seconds(process: "subprocess.Popen[bytes]") -> float:
+    """Return the seconds of all cores that a process has used."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def tour(browser: Any) -> list[dict[str, Any]]:
+    """Return memory after rounds of visits to every page, and what the server takes when idle."""
+    with started(sys.executable, RD4AD_SESSIONS="0") as (address, server):
+        time.sleep(WAIT_SECONDS + 5)
+        rows = [{"case": "memory before a tour of the pages", "mib": memory_mib(server)}]
+        for number in range(1, ROUNDS + 1):
+            visited(browser, address, ["", *PAGES, "novelty", "live/"])
+            if number in (1, 5, ROUNDS):
+                case = f"memory after {number} round{'s' * (number > 1)} of every page"
+                rows.append({"case": case, "mib": memory_mib(server)})
+        time.sleep(IDLE_SECONDS)
+        before = cpu_seconds(server)
+        time.sleep(IDLE_SECONDS)
+        percent = 100 * (cpu_seconds(server) - before) / IDLE_SECONDS
+        rows.append({"case": "idle, nobody there", "percent of a core": round(percent, 2)})
+        return rows
+
+
+def in_turns(other: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return start and judgement of this code and of another checkout, in turns, and ratios."""
+    both = {"this code": HOME, f"at {version(other)}": other}
+    starts: dict[str, list[float]] = {name: [] for name in both}
+    seconds: dict[str, list[float]] = {name: [] for name in both}
+    for _ in range(5):
+        for name, checkout in both.items():
+            began = perf_counter()
+            with started(sys.executable, checkout, RD4AD_PER_MINUTE="0"):
+                starts[name].append(perf_counter() - began)
+    one, two = both
+    with (
+        started(sys.executable, both[one], RD4AD_PER_MINUTE="0") as (here, _),
+        started(sys.executable, both[two]) as (there, _),
+    ):
+        time.sleep(WAIT_SECONDS + 5)
+        for number in range(300):
+            for name, address in ((one, here), (two, there)):
+                took = upload_seconds(address)
+                if number >= 20:  # both are warm
+                    seconds[name].append(took)
+    rows = [
+        {"case": f"{what}, {name}"} | summary(values[name])
+        for what, values in (("start until it answers", starts), ("upload of 256 px", seconds))
+        for name in both
+    ]
+    ratios = [
+        {
+            "ratio": f"{what}: this code / {two}",
+            "median": round(statistics.median(values[one]) / statistics.median(values[two]), 3),
+        }
+        for what, values in (("start", starts), ("upload", seconds))
+    ]
+    return rows, ratios
+
+
+def version(checkout: Path) -> str:
+    """Return the short name of a checkout's commit."""
+    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@cache
+def upload_form() -> bytes:
+    """Return a form that holds a picture of a generated part."""
     file = io.BytesIO()
     Image.fromarray(render("bottle", "contamination", 0)[0]).save(file, "PNG")
-    body = (
+    return (
         b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
         + file.getvalue()
         + b"\r\n--x--\r\n"
     )
 
+
+def upload_seconds(address: str) -> float:
+    """Return the seconds of one judgement by the API, whole request."""
+    request = urllib.request.Request(
+        f"{address}/api/v1/predict?detector=bottle", upload_form(),
+        {"Content-Type": "multipart/form-data; boundary=x"},
+    )  # fmt: skip
+    began = perf_counter()
+    urllib.request.urlopen(request).read()
+    return perf_counter() - began
+
+
+def uploads(address: str, server: "subprocess.Popen[bytes]") -> list[dict[str, Any]]:
+    """Return what many uploads cost: seconds an image, memory before and after, errors."""
+
     def once(_: int) -> float:
-        request = urllib.request.Request(
-            f"{address}/api/v1/predict?detector=bottle", body,
-            {"Content-Type": "multipart/form-data; boundary=x"},
-        )  # fmt: skip
-        began = perf_counter()
-        urllib.request.urlopen(request).read()
-        return perf_counter() - began
+        return upload_seconds(address)
 
     once(0)
     before = memory_mib(server)
@@ -264,15 +365,24 @@ def uploads(address: str, server: "subprocess.Popen[bytes]") -> list[dict[str, A
 
 def main() -> None:
     """Measure and write results/bench/serving.json."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--beside", type=Path, help="another checkout, measured in turns")
+    other = parser.parse_args().beside
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder)
         many_runs(results)
         rows = [import_time(), *page_times(results)]
     rows += served()
+    with browser_if_any() as browser:
+        rows += tour(browser) if browser else []
+    ratios: list[dict[str, Any]] = []
+    if other:
+        more, ratios = in_turns(other)
+        rows += more
     note = (
         "Seconds of one host; server seconds are without the browser. An error would stop the run."
     )
-    write("serving", rows, [], note)
+    write("serving", rows, ratios, note)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from host import write
-from serving import browser_if_any, started
+from serving import browser_if_any, started, version
 
 PAGES = {
     "leaderboard": "",
@@ -143,14 +143,6 @@ def main() -> None:
         "explorer's socket included. Requests that the browser's cache answers are counted too."
     )
     write("visit", rows, [], note)
-
-
-def version(checkout: Path) -> str:
-    """Return the short name of a checkout's commit."""
-    import subprocess
-
-    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":
