@@ -46,6 +46,7 @@ class Limits:
         per_minute_total: costly requests a minute of all clients.
         sessions: explorer pages that one client may hold open.
         sessions_total: explorer pages of all clients.
+        uploads_mib: what uploads of the live demo may take on disk.
         proxies: networks whose X-Forwarded-For is believed.
     """
 
@@ -53,6 +54,7 @@ class Limits:
     per_minute_total: float = 1500
     sessions: int = 30
     sessions_total: int = 200
+    uploads_mib: float = 1024
     proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
 
     @classmethod
@@ -79,6 +81,7 @@ class Limits:
             per_minute_total=per_minute_total,
             sessions=sessions,
             sessions_total=sessions_total,
+            uploads_mib=_number("RD4AD_UPLOADS_MIB", defaults.uploads_mib) or float("inf"),
             proxies=proxies,
         )
 

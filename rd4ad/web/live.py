@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import gradio as gr
 import numpy as np
 import pandas as pd
+from gradio.events import api
 from numpy.typing import NDArray
 
 from rd4ad.web import answers, drawing
@@ -187,7 +188,7 @@ def build(detectors: Detectors, kept: answers.Kept) -> gr.Blocks:
             control.input(redraw, [token, threshold, opacity], shown, **hidden, **quick)
         go.click(judge_all, [several, chooser], [gallery, table], **hidden)
         asked.click(predict, [photo, chooser, with_map], said, api_name="predict")
-        gr.api(list_detectors, api_name="list_detectors", queue=False)
+        api(list_detectors, api_name="list_detectors", queue=False)
         if examples:
 
             def show_example() -> list[Any]:

@@ -42,6 +42,12 @@ def uploaded(path: object) -> Path:
     return real
 
 
+def stored_bytes() -> int:
+    """Return the size of all that Gradio keeps: uploads, and the pictures that it shows."""
+    files = (path for path in Path(get_upload_folder()).glob("*/*") if path.is_file())
+    return sum(path.stat().st_size for path in files)
+
+
 def files_named(message: Any) -> Iterator[object]:
     """Yield every path, and every address that is not empty, at any depth of a message.
 

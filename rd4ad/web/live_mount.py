@@ -41,22 +41,31 @@ class LiveMount:
     Args:
         detectors: to choose from.
         kept: where judgements wait to be drawn anew.
+        uploads_mib: what uploads may take on disk before more are turned away.
     """
 
-    def __init__(self, detectors: Detectors, kept: Kept) -> None:
-        self.detectors, self.kept = detectors, kept
+    def __init__(self, detectors: Detectors, kept: Kept, uploads_mib: float) -> None:
+        self.detectors, self.kept, self.uploads_mib = detectors, kept, uploads_mib
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as soon as the demo is built."""
-        if scope["type"] == "http" and not is_open(
-            scope["path"].removeprefix(live_address.PATH.rstrip("/"))
-        ):
+        path = scope["path"].removeprefix(live_address.PATH.rstrip("/"))
+        if scope["type"] == "http" and not is_open(path):
             await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
             return
         self.wanted.set()
         demo, pace = await asyncio.shield(self.demo)
         pace.quicken()
+        if path.endswith("/upload") and await run_in_threadpool(self._is_full):
+            said = {"detail": "There is no room for uploads at the moment: try again later."}
+            await JSONResponse(said, 503, {"Retry-After": "600"})(scope, receive, send)
+            return
         await demo(scope, receive, send)
+
+    def _is_full(self) -> bool:
+        from rd4ad.web.live_door import stored_bytes  # loads Gradio, which is there by now
+
+        return stored_bytes() > self.uploads_mib * 2**20
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -45,7 +45,8 @@ def create_app() -> FastAPI:
             f"no explorer at {script}: the installation is damaged; install rd4ad-explorer again"
         )
     detectors, kept = Detectors(detector_folders()), Kept()
-    live = LiveMount(detectors, kept)
+    limits = Limits.from_environment()
+    live = LiveMount(detectors, kept, limits.uploads_mib)
     explorer = st.App(script)  # reads .streamlit/config.toml beside the script
 
     @asynccontextmanager
@@ -62,7 +63,6 @@ def create_app() -> FastAPI:
         redoc_url=None,
         static_url="/api/docs-static",
     )
-    limits = Limits.from_environment()
     app.add_middleware(BodyLimit)
     app.add_middleware(RateLimit, limits=limits)
     app.add_middleware(SecurityHeaders, inline_scripts=inline_scripts(STREAMLIT / "index.html"))

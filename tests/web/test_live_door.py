@@ -12,9 +12,11 @@ import zlib
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 
-from rd4ad.web.live_door import NOT_AN_UPLOAD, Drawings
+from rd4ad.web.live_door import NOT_AN_UPLOAD, Drawings, stored_bytes
+from rd4ad.web.serve import create_app
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "rd4ad/web/examples"
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -248,3 +250,17 @@ def test_what_the_demo_does_not_need_is_not_there(live, path):
 @pytest.mark.parametrize("path", ["process_recording", "vibe-edit", "stream/a", "deep_link"])
 def test_nothing_else_can_be_posted(live, path):
     assert send(f"{live}/gradio_api/{path}", {})[0] == 404
+
+
+def test_uploads_have_a_limit_on_disk(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setenv("RD4AD_UPLOADS_MIB", "2")
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0/a.png").write_bytes(bytes(3 * 2**20))
+    assert stored_bytes() == 3 * 2**20
+    with TestClient(create_app()) as client:
+        full = client.post("/live/gradio_api/upload", files={"files": png()})
+        assert (full.status_code, full.headers["Retry-After"]) == (503, "600")
+        assert "no room" in full.json()["detail"]
+        (tmp_path / "0/a.png").unlink()
+        assert client.post("/live/gradio_api/upload", files={"files": png()}).status_code == 200
