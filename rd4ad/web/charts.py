@@ -59,8 +59,7 @@ def curve_chart(
     figure = _figure(_HEIGHT_PX + legend_px, title=CURVES[kind], hovermode="closest")
     for i, (label, curve) in enumerate(curves.items()):
         hue = SERIES[i % len(SERIES)]
-        # In 32 bits: finer than any screen, and half the bytes of a page of curves.
-        x, y, threshold = (curve[name].to_numpy("float32") for name in ("x", "y", "threshold"))
+        x, y, threshold = (curve[name].to_numpy() for name in ("x", "y", "threshold"))
         if limit is not None and i == 0:
             inside = x <= limit
             edge = np.interp(limit, x, y)
@@ -69,8 +68,11 @@ def curve_chart(
                 line={"width": 0}, fill="tozeroy", fillcolor=_clear(hue), hoverinfo="skip",
                 showlegend=False,
             )  # fmt: skip
+        # Drawn in 32 bits: finer than any screen, and half the bytes of a page of curves.
+        drawn = {"x": x, "y": y, "customdata": threshold}
         figure.add_scatter(
-            x=x, y=y, customdata=threshold, mode="lines", name=label,
+            **{name: values.astype(np.float32) for name, values in drawn.items()},
+            mode="lines", name=label,
             line={"color": hue, "width": 2, "dash": ("solid", "dash", "dot")[i // len(SERIES) % 3]},
             hovertemplate="threshold %{customdata:.4f}<br>%{x:.3f}, %{y:.3f}<extra>%{fullData.name}"
             "</extra>",

@@ -217,7 +217,7 @@ def test_the_real_categories_have_no_problem(shared_dir: Path) -> None:
     found = check_dataset(shared_dir / "data/mvtec")
     assert {(p.category, p.kind) for p in found} == {
         (name, kind)
-        for name in ("bottle", "transistor")
+        for name in ("bottle", "pill", "transistor")
         for kind in ("counts", "official_counts", "official_size")
     }
     assert {p.severity for p in found} == {"info"}

@@ -172,4 +172,4 @@ def test_the_real_categories_open_with_their_published_counts(shared_dir: Path) 
         n_defects = sum(sample.label for sample in opened.test)
         counts[name] = (len(opened.train), len(opened.test) - n_defects, n_defects)
         assert opened.has_masks
-    assert counts == {"bottle": (209, 20, 63), "transistor": (213, 60, 40)}
+    assert counts == {"bottle": (209, 20, 63), "pill": (267, 26, 141), "transistor": (213, 60, 40)}

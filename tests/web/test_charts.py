@@ -32,7 +32,7 @@ def test_a_threshold_is_marked_at_the_last_point_that_it_detects(threshold, poin
 def test_hovering_tells_the_threshold():
     drawn = charts.curve_chart("image_roc", {"run": CURVE}).data[0]
     assert "threshold" in drawn.hovertemplate
-    assert list(drawn.customdata) == list(CURVE["threshold"])
+    assert list(drawn.customdata) == pytest.approx(list(CURVE["threshold"]))
 
 
 def test_a_histogram_counts_every_image_once():
