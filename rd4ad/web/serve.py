@@ -134,5 +134,6 @@ def serve(host: str = "127.0.0.1", port: int = 7860) -> None:
             port=port,
             log_level="warning",
             access_log=False,
+            proxy_headers=False,  # `Limits.proxies` says whose word about addresses counts
             timeout_graceful_shutdown=3,  # open pages hold a connection each
         )
