@@ -87,3 +87,14 @@ def test_no_login_is_said_before_anything_is_sent(part_results, monkeypatch, tmp
 def test_a_folder_without_a_detector_is_no_repository(tmp_path):
     with pytest.raises(HubError):
         fetch(str(tmp_path))
+
+
+def test_the_pages_know_where_a_runs_detector_is(tmp_path, monkeypatch):
+    from rd4ad.web import reading
+
+    monkeypatch.setattr(reading, "RESULTS", tmp_path)
+    assert reading.on_the_hub("run") == ""
+    known = {"run": "https://huggingface.co/me/part", "other": "javascript:alert(1)"}
+    (tmp_path / "hub.json").write_text(json.dumps(known))
+    assert reading.on_the_hub("run") == known["run"]
+    assert reading.on_the_hub("other") == ""
