@@ -2,8 +2,7 @@
 
     python benchmarks/serving.py [--beside CHECKOUT]
 
-Where RD4AD_DATA names real images, the tour of the pages shows them. With `--beside`, start and
-uploads are measured in turns with another checkout of this repository.
+With `--beside`, start and uploads are measured in turns with another checkout of this repository.
 """
 
 import argparse
@@ -17,7 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -35,7 +34,6 @@ from rd4ad.web.live_mount import WAIT_SECONDS
 HOME = Path(__file__).resolve().parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 N_RUNS, N_UPLOADS, AT_ONCE = 200, 500, 8
-ROUNDS, IDLE_SECONDS = 20, 40
 PAGES = ("category", "ablations", "complexity", "threshold", "limitations", "pro_auditor", "about")
 
 _TIMES = """
@@ -230,43 +228,6 @@ def in_browser(
     return rows
 
 
-def visited(browser: Any, address: str, pages: Iterable[str]) -> None:
-    """Open pages one after another, each in a tab of its own that is closed again."""
-    for path in pages:
-        page = browser.new_page()
-        page.goto(f"{address}/{path}")
-        if path == "live/":
-            page.wait_for_timeout(3000)
-        else:
-            page.locator("[data-test-script-state=notRunning]").wait_for(timeout=60_000)
-            page.wait_for_timeout(1500)
-        page.close()
-
-
-def cpu_seconds(process: "subprocess.Popen[bytes]") -> float:
-    """Return the seconds of all cores that a process has used."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def tour(browser: Any) -> list[dict[str, Any]]:
-    """Return memory after rounds of visits to every page, and what the server takes when idle."""
-    with started(sys.executable, RD4AD_SESSIONS="0") as (address, server):
-        time.sleep(WAIT_SECONDS + 5)
-        rows = [{"case": "memory before a tour of the pages", "mib": memory_mib(server)}]
-        for number in range(1, ROUNDS + 1):
-            visited(browser, address, ["", *PAGES, "novelty", "live/"])
-            if number in (1, 5, ROUNDS):
-                case = f"memory after {number} round{'s' * (number > 1)} of every page"
-                rows.append({"case": case, "mib": memory_mib(server)})
-        time.sleep(IDLE_SECONDS)
-        before = cpu_seconds(server)
-        time.sleep(IDLE_SECONDS)
-        percent = 100 * (cpu_seconds(server) - before) / IDLE_SECONDS
-        rows.append({"case": "idle, nobody there", "percent of a core": round(percent, 2)})
-        return rows
-
-
 def in_turns(other: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return start and judgement of this code and of another checkout, in turns, and ratios."""
     both = {"this code": HOME, f"at {version(other)}": other}
@@ -373,8 +334,6 @@ def main() -> None:
         many_runs(results)
         rows = [import_time(), *page_times(results)]
     rows += served()
-    with browser_if_any() as browser:
-        rows += tour(browser) if browser else []
     ratios: list[dict[str, Any]] = []
     if other:
         more, ratios = in_turns(other)

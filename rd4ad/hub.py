@@ -4,7 +4,6 @@ A repository holds model.safetensors, which is the checkpoint, and README.md, th
 Hub refuses becomes one sentence, a `HubError`, that says what to do.
 """
 
-import importlib.metadata
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -97,17 +96,18 @@ def fetch(name: str, *, revision: str | None = None, token: str | None = None) -
     """
     if (Path(name) / FILE).is_file():
         return Path(name) / FILE
+    from importlib.metadata import version
+
     from huggingface_hub import hf_hub_download
 
     with explained(name):
-        version = importlib.metadata.version("rd4ad-explorer")
         file = hf_hub_download(
             name,
             FILE,
             revision=revision,
             token=token,
             library_name="rd4ad",
-            library_version=version,
+            library_version=version("rd4ad-explorer"),
         )
         return Path(file)
 

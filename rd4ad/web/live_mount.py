@@ -6,6 +6,7 @@ asks for it.
 """
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -153,7 +154,7 @@ def build(detectors: Detectors, kept: Kept) -> tuple[FastAPI, ASGIApp, Any]:
         css=live.CSS,
         enable_monitoring=False,
         pwa=False,
-        mcp_server=find_spec("mcp") is not None,  # an extra of the installation
+        mcp_server=find_spec("mcp") is not None and os.environ.get("RD4AD_MCP") != "0",
     )
     demo = next(route.app for route in parent.routes if isinstance(route, Mount))
     # For its page: its files are compressed already, its streams must not be.
