@@ -32,6 +32,9 @@ bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	  --size-px 256 128 --out results/bench/methods-backbones.json
 	$(BIN)/python benchmarks/cluster.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/visit.py
+	$(BIN)/python benchmarks/tour.py
+	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/readers.py
 	$(BIN)/python benchmarks/footprint.py
