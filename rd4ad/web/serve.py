@@ -111,8 +111,8 @@ def keep_little_memory() -> None:
     with suppress(OSError, AttributeError):
         set_option = ctypes.CDLL("libc.so.6").mallopt
         set_option(_ARENAS, 2)
-        set_option(_MAPPED_FROM, 8 * _MIB)
-        set_option(_TRIMMED_FROM, 8 * _MIB)
+        set_option(_MAPPED_FROM, _MIB)
+        set_option(_TRIMMED_FROM, _MIB)
 
 
 def serve(host: str = "127.0.0.1", port: int = 7860) -> None:
