@@ -15,8 +15,8 @@ from rd4ad.data.parts import render
 from rd4ad.index import read_index
 from rd4ad.web import api
 from rd4ad.web.answers import Kept
-from rd4ad.web.judging import BusyError, Detectors
-from rd4ad.web.serve import BodyLimit
+from rd4ad.web.judging import BusyError, Detectors, Judgement
+from rd4ad.web.limits import BodyLimit
 from rd4ad.web.uploads import MAX_BYTES
 
 KEPT = Kept()
@@ -25,7 +25,7 @@ KEPT = Kept()
 @pytest.fixture(scope="module")
 def app(part_results):
     app = FastAPI()
-    app.add_middleware(BodyLimit, at_most=MAX_BYTES + 65536)
+    app.add_middleware(BodyLimit)
     app.include_router(api.router(part_results, Detectors([part_results / "detectors"]), KEPT))
     return app
 
@@ -179,9 +179,12 @@ def test_the_files_of_a_kept_judgement_can_be_fetched(client, part_results):
 
 
 def test_every_token_is_a_name_that_the_address_takes():
-    kept = Kept(at_most=1)
+    kept, one = Kept(at_most=1), np.zeros((1, 1), np.float32)
+    judged = Judgement(
+        "a", np.zeros((1, 1, 3), np.uint8), (1, 1), 0.0, None, (), one, {1: one}, {1: 1.0}
+    )
     pattern = api.Name.__metadata__[0].metadata[1].pattern
-    assert all(re.fullmatch(pattern, kept.keep(None)) for _ in range(1000))
+    assert all(re.fullmatch(pattern, kept.keep(judged)) for _ in range(1000))
 
 
 def test_without_any_run_the_lists_are_empty(results):
