@@ -5,6 +5,8 @@ import io
 import json
 import os
 import struct
+import subprocess
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -12,11 +14,9 @@ import zlib
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 from PIL import Image
 
-from rd4ad.web.live_door import NOT_AN_UPLOAD, Drawings, stored_bytes
-from rd4ad.web.serve import create_app
+from rd4ad.web.live_door import NOT_AN_UPLOAD, Drawings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "rd4ad/web/examples"
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -252,15 +252,23 @@ def test_nothing_else_can_be_posted(live, path):
     assert send(f"{live}/gradio_api/{path}", {})[0] == 404
 
 
-def test_uploads_have_a_limit_on_disk(monkeypatch, tmp_path):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setenv("RD4AD_UPLOADS_MIB", "2")
+def test_uploads_have_a_limit_on_disk(tmp_path):
     (tmp_path / "0").mkdir()
     (tmp_path / "0/a.png").write_bytes(bytes(3 * 2**20))
-    assert stored_bytes() == 3 * 2**20
-    with TestClient(create_app()) as client:
-        full = client.post("/live/gradio_api/upload", files={"files": png()})
-        assert (full.status_code, full.headers["Retry-After"]) == (503, "600")
-        assert "no room" in full.json()["detail"]
-        (tmp_path / "0/a.png").unlink()
-        assert client.post("/live/gradio_api/upload", files={"files": png()}).status_code == 200
+    code = (
+        "import pathlib\n"
+        "from fastapi.testclient import TestClient\n"
+        "from rd4ad.web.serve import create_app\n"
+        "with TestClient(create_app()) as client:\n"
+        "    upload = lambda: client.post('/live/gradio_api/upload', files={'files': b'a'})\n"
+        "    full = upload()\n"
+        "    assert (full.status_code, full.headers['Retry-After']) == (503, '600')\n"
+        "    assert 'no room' in full.json()['detail']\n"
+        f"    pathlib.Path({str(tmp_path / '0/a.png')!r}).unlink()\n"
+        "    assert upload().status_code == 200\n"
+    )
+    settings = {"GRADIO_TEMP_DIR": str(tmp_path), "RD4AD_UPLOADS_MIB": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | settings, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
