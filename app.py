@@ -1,20 +1,27 @@
 """Leaderboard: what papers report, what was measured here, category by category."""
 
+import os
+import sys
+
 import pandas as pd
 import streamlit as st
 
-from rd4ad.web import certainty, contents, export, frame, leaderboard, reading, tables, widgets
-from rd4ad.web.look import KIND_NAMES
+from rd4ad.web.explorer import certainty, downloads, frame, index_cache, run_cache, tables, widgets
+from rd4ad.web.explorer.screens import leaderboard
+from rd4ad.web.explorer.style import KIND_NAMES
 
 if __name__ == "__main__" and not frame.under_streamlit():  # as a Gradio Space runs it
-    frame.serve_everything()
+    from rd4ad.web.serve import serve
+
+    serve(host="0.0.0.0", port=int(os.environ.get("PORT", "7860")))
+    sys.exit()
 
 units = frame.open_page(
     "Leaderboard",
     "Anomaly detection on MVTec AD by category: what papers report beside what this code measured. "
     "The kinds of figures are marked and never averaged together.",
 )
-runs = reading.measured()
+runs = index_cache.measured()
 datasets = [leaderboard.MVTEC]
 if runs is not None:
     datasets += sorted(set(runs["dataset"]) - {leaderboard.MVTEC})
@@ -33,8 +40,8 @@ with second:
         "Image AUROC ranks images, pixel AUROC all pixels of a category pooled. PRO weighs every "
         "defect the same; it has several definitions, named in each column.",
     )
-cells = [] if runs is None else [reading.cells_of(dataset, metric)]
-cells = pd.concat([reading.published(), *cells] if is_mvtec else cells, ignore_index=True)
+cells = [] if runs is None else [index_cache.cells_of(dataset, metric)]
+cells = pd.concat([index_cache.published(), *cells] if is_mvtec else cells, ignore_index=True)
 cells = cells[cells["metric"] == metric]
 with third:
     sizes = st.multiselect(
@@ -104,12 +111,12 @@ if clicked is not None:
         else:
             title = f"{column} · {leaderboard.row_name(row)}"
             widgets.show_card(title, tables.card(cell, units.text))
-            for run in filter(None, map(contents.run_named, cell["runs"])):
+            for run in filter(None, map(run_cache.run_named, cell["runs"])):
                 figure = certainty.figure_card(run, cell, units.text)
                 title = f"Run {run.record['run_id']}"
                 widgets.show_card(
                     title,
-                    figure | tables.run_card(run, reading.on_the_hub(run.record["run_id"])),
+                    figure | tables.run_card(run, index_cache.on_the_hub(run.record["run_id"])),
                     tables.commands(run),
                 )
 
@@ -121,7 +128,7 @@ with left.expander("Compare two columns", expanded="first" in st.query_params):
     )
     other = widgets.choose("Second", names, "second", "See First.", default="○ PaDiM 256")
     compared = leaderboard.delta(table, one, other)
-    told = contents.certainty_of(shown, one, other)
+    told = run_cache.certainty_of(shown, one, other)
     st.markdown(leaderboard.outcome(compared, one, other))
     st.markdown(certainty.verdict(told))
     st.dataframe(
@@ -132,4 +139,4 @@ with left.expander("Compare two columns", expanded="first" in st.query_params):
     )
 with right.expander("Export what is shown"):
     widgets.show_exports(table, best, units, f"leaderboard-{metric}")
-    st.code(export.BIBTEX, language="latex")
+    st.code(downloads.BIBTEX, language="latex")

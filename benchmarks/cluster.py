@@ -10,10 +10,10 @@ from typing import Any
 
 from host import IS_QUICK, write
 
-from rd4ad.cluster import Demand, on_ray
 from rd4ad.config import TrainingConfig
-from rd4ad.grid import Cell
-from rd4ad.sweep import Outcome, Study, Task, locally
+from rd4ad.sweeps.grid import Cell
+from rd4ad.sweeps.ray_engine import Demand, on_ray
+from rd4ad.sweeps.tasks import Outcome, Study, Task, locally
 
 N_CELLS, N_WORKERS, CELL_SECONDS = 20 if IS_QUICK else 200, 2, 1.0
 RAY_NICENESS = "RAY_worker_niceness"

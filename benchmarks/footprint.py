@@ -11,7 +11,7 @@ from typing import Any
 from host import write
 from serving import HOME, elapsed, memory_mib, started, uploads
 
-from rd4ad.web.live_mount import WAIT_SECONDS
+from rd4ad.web.live.mount import WAIT_SECONDS
 
 
 def measured(requirements: str) -> dict[str, Any]:

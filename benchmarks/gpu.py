@@ -18,9 +18,9 @@ from host import interleaved, summary, write
 from inference import folder_seconds, made, operations
 from training import BATCH, cached, plain
 
-from rd4ad.checkpoint import read_checkpoint
-from rd4ad.detector import Detector
-from rd4ad.eager import Replay, load_engine
+from rd4ad.inference.checkpoint import read_checkpoint
+from rd4ad.inference.detector import Detector
+from rd4ad.inference.torch_engine import Replay, load_engine
 from rd4ad.scoring import Scoring
 
 BACKBONES, SIZE_PX = ("resnet18", "wide_resnet50_2"), 256

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
 
-from rd4ad.ledger import write_record
+from rd4ad.benchmark.record import write_record
 
 BENCH = Path(__file__).resolve().parents[1] / "results/bench"
 IS_QUICK = "--quick" in sys.argv
@@ -44,7 +44,7 @@ def summary(seconds: list[float]) -> dict[str, float]:
 
 
 def write(name: str, rows: list[dict[str, Any]], ratios: list[dict[str, Any]], note: str) -> None:
-    """Write and print results/bench/<name>.json; see `rd4ad.ledger.write_record`."""
+    """Write and print results/bench/<name>.json; see `rd4ad.benchmark.record.write_record`."""
     if IS_QUICK:
         for row in ratios:
             print(f"{row['median']:>7}  {name}: {row['ratio']}")

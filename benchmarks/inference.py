@@ -22,14 +22,14 @@ from safetensors.torch import save_file
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
-from rd4ad.checkpoint import read_checkpoint, sha256
 from rd4ad.data.images import read_image, resize_image
 from rd4ad.data.parts import render
-from rd4ad.detector import Detector
-from rd4ad.eager import TorchEngine, normalise
-from rd4ad.engine import teacher_tensors
-from rd4ad.graph import build_graph
-from rd4ad.inference import predict_files
+from rd4ad.inference.checkpoint import read_checkpoint, sha256
+from rd4ad.inference.detector import Detector
+from rd4ad.inference.graph import build_graph
+from rd4ad.inference.onnx_engine import teacher_tensors
+from rd4ad.inference.predict_files import predict_files
+from rd4ad.inference.torch_engine import TorchEngine, normalise
 from rd4ad.methods.backbones import Teacher, backbone_named
 from rd4ad.methods.reverse_distillation import ReverseDistillation
 from rd4ad.scoring import Scoring

@@ -16,11 +16,11 @@ from host import interleaved, summary, write
 
 from rd4ad.data.folders import open_category
 from rd4ad.data.images import read_images
-from rd4ad.evaluation import read_test
-from rd4ad.export import model_of
-from rd4ad.gate import GATE, compared
-from rd4ad.model import OnnxModel, apart
-from rd4ad.quantisation import quantised
+from rd4ad.evaluation.category import read_test
+from rd4ad.export.accuracy_gate import GATE, compared
+from rd4ad.export.int8 import quantised
+from rd4ad.export.onnx_file import model_of
+from rd4ad.inference.onnx_session import OnnxModel, apart
 
 ROUNDS, REST_SECONDS = 30, 0.05
 KINDS = ("float32", "int8")

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, label
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from rd4ad.figures import figure_grid, scoring_grid
 from rd4ad.metrics import aupro_per_image, pixel_figures, pixel_ranking
+from rd4ad.metrics.category import figure_grid, scoring_grid
 from rd4ad.metrics.regions import figures_of
 from rd4ad.scoring import Scoring
 

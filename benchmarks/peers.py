@@ -22,7 +22,7 @@ from metrics import made as made_maps
 from metrics import one_ranking
 from training import cached
 
-from rd4ad.detector import Detector
+from rd4ad.inference.detector import Detector
 from rd4ad.metrics import aupro
 
 HOME = Path(__file__).resolve().parents[1]

@@ -15,8 +15,8 @@ from typing import Any
 from host import interleaved, summary, write
 from scale import rows_of, settings
 
-from rd4ad.index import read_index, write_index
-from rd4ad.store import run_id
+from rd4ad.runs.index import read_index, write_index
+from rd4ad.runs.store import run_id
 
 SIZES, ROUNDS = (10_000, 100_000), 7
 ASKED: dict[str, dict[str, object]] = {

@@ -21,10 +21,10 @@ import pyarrow as pa
 from host import write
 
 from rd4ad.catalogue import METHODS
-from rd4ad.figures import DEFINITIONS
-from rd4ad.index import SCHEMA, update_index, write_index
-from rd4ad.published import OBJECTS, TEXTURES
-from rd4ad.store import run_id
+from rd4ad.metrics.category import DEFINITIONS
+from rd4ad.runs.index import SCHEMA, update_index, write_index
+from rd4ad.runs.published import OBJECTS, TEXTURES
+from rd4ad.runs.store import run_id
 
 HOME = Path(__file__).resolve().parents[1]
 MOST_LINKS = 50_000  # to a file, of ext4 65,000

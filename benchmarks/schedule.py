@@ -21,13 +21,13 @@ from host import write
 from rd4ad.config import Stop, TrainingConfig
 from rd4ad.data.folders import open_category, split_holdout
 from rd4ad.data.images import read_images
-from rd4ad.detector import Detector
-from rd4ad.eager import TorchEngine
-from rd4ad.evaluation import read_test
-from rd4ad.fitting import Session
-from rd4ad.float16 import said_by
-from rd4ad.gate import JUDGED_BY, figures_of
+from rd4ad.evaluation.category import read_test
+from rd4ad.export.accuracy_gate import JUDGED_BY, figures_of
+from rd4ad.export.float16 import said_by
+from rd4ad.inference.detector import Detector
+from rd4ad.inference.torch_engine import TorchEngine
 from rd4ad.methods.method import method_class, seeded, teacher_of
+from rd4ad.training.session import Session
 
 SHOWN = (1, 2, 5, 10, 15, 20, 30, 40, 60, 80, 100, 120, 140, 160, 180, 200)
 PATIENCES = (3, 5, 10, 20, 40)

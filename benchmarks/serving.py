@@ -28,8 +28,8 @@ from host import summary, write
 from PIL import Image
 
 from rd4ad.data.parts import render
-from rd4ad.index import update_index
-from rd4ad.web.live_mount import WAIT_SECONDS
+from rd4ad.runs.index import update_index
+from rd4ad.web.live.mount import WAIT_SECONDS
 
 HOME = Path(__file__).resolve().parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -16,7 +16,7 @@ import pandas as pd
 
 from rd4ad.catalogue import METHODS, NO_BACKBONE, entry_of, title_of
 from rd4ad.config import TrainingConfig
-from rd4ad.figures import scoring_grid
+from rd4ad.metrics.category import scoring_grid
 
 HOME = Path(__file__).resolve().parents[1]
 TARGET = HOME / "docs/SCALE.md"

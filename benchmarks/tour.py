@@ -17,7 +17,7 @@ from host import write
 from serving import browser_if_any, memory_mib, started
 from visit import PAGES
 
-from rd4ad.web.live_mount import WAIT_SECONDS
+from rd4ad.web.live.mount import WAIT_SECONDS
 
 ROUNDS, IDLE_SECONDS = 20, 40
 

@@ -2,86 +2,95 @@
 
 import streamlit as st
 
-from rd4ad.completeness import filling
-from rd4ad.web import charts, frame, grids, leaderboard, reading, studies, tables, widgets
+from rd4ad.sweeps.missing_cells import filling
+from rd4ad.web.explorer import charts, frame, index_cache, tables, widgets
+from rd4ad.web.explorer.screens import ablations, leaderboard, limitations
 
 units = frame.open_page(
     "Ablations",
     "What a setting is worth: any two of them against each other, and a third side by side, from "
     "the stored distance maps of every run. A cell without a run is shown as missing.",
 )
-runs = reading.measured()
+runs = index_cache.measured()
 if runs is None:
     st.stop()
 
 first, second, third, fourth, fifth = st.columns([3, 3, 2, 2, 2], vertical_alignment="bottom")
 with first:
     where = widgets.choose_category(runs, "Whose runs are laid out.")
-stored = reading.scorings_of(*leaderboard.unqualified(where))
+stored = index_cache.scorings_of(*leaderboard.unqualified(where))
 rows = tables.readable(stored)
 with second:
     metric = widgets.choose_metric(rows, "What is compared.")
 with third:
-    down = widgets.choose_named("Down", studies.AXES, "down", "Setting of the rows.", "layers")
+    down = widgets.choose_named("Down", limitations.AXES, "down", "Setting of the rows.", "layers")
 with fourth:
     across = widgets.choose_named(
-        "Across", studies.AXES, "across", "Setting of the columns.", "size_px"
+        "Across", limitations.AXES, "across", "Setting of the columns.", "size_px"
     )
 with fifth:
     beside = widgets.choose_named(
-        "Side by side", {"": "nothing"} | studies.AXES, "facet", "One table for each of its values."
+        "Side by side",
+        {"": "nothing"} | limitations.AXES,
+        "facet",
+        "One table for each of its values.",
     )
 settings = [name for name in (down, across, beside) if name]
 with st.expander("Hold the other settings"):
-    others = {name: title for name, title in studies.AXES.items() if name not in settings}
+    others = {name: title for name, title in limitations.AXES.items() if name not in settings}
     fixed = widgets.hold(rows, others, settings)
 if fixed:
-    told = (f"{studies.AXES[name].lower()}: {grids.word(value)}" for name, value in fixed.items())
+    told = (
+        f"{limitations.AXES[name].lower()}: {ablations.word(value)}"
+        for name, value in fixed.items()
+    )
     st.caption("Held · " + " · ".join(told))
 if len(set(settings)) < len(settings):
     st.info("Choose different settings for rows, columns and tables.")
     st.stop()
 
-held = grids.held(rows, fixed)
-found = grids.cells(held, metric, settings)
+held = ablations.held(rows, fixed)
+found = ablations.cells(held, metric, settings)
 if found.empty:
-    st.info("No run has these settings together. There are: " + "; ".join(grids.there_are(rows)))
+    st.info(
+        "No run has these settings together. There are: " + "; ".join(ablations.there_are(rows))
+    )
     st.stop()
 clicked: list[str] = []
-for number, (value, mine) in enumerate(grids.facets(found, beside)):
-    if number == grids.MOST_FACETS:
-        st.info(f"The first {number} tables are shown: hold {studies.AXES[beside].lower()}.")
+for number, (value, mine) in enumerate(ablations.facets(found, beside)):
+    if number == ablations.MOST_FACETS:
+        st.info(f"The first {number} tables are shown: hold {limitations.AXES[beside].lower()}.")
         break
-    named = f" · {studies.AXES[beside]}: {value}" if beside else ""
+    named = f" · {limitations.AXES[beside]}: {value}" if beside else ""
     st.subheader(f"{tables.FIGURES[metric]}, {units.name}{named}")
     left, right = st.columns(2)
-    means, spread = (grids.laid_out(mine, part, down, across) for part in ("mean", "sd"))
+    means, spread = (ablations.laid_out(mine, part, down, across) for part in ("mean", "sd"))
     with left:
         cell = widgets.table_with_cells(
-            grids.styled(mine, down, across, units.text), means,
+            ablations.styled(mine, down, across, units.text), means,
             f"{tables.FIGURES[metric]} by {down} and {across}{named}; best: "
-            + grids.in_words(mine, down, across, units.text),
-            head=studies.AXES[down], at=f"cell{number}",
+            + ablations.in_words(mine, down, across, units.text),
+            head=limitations.AXES[down], at=f"cell{number}",
         )  # fmt: skip
     with right:
         widgets.show(
             charts.lines(
-                means.T, spread.T, x_title=studies.AXES[across],
+                means.T, spread.T, x_title=limitations.AXES[across],
                 y_title=f"{tables.FIGURES[metric]}, {units.name}", factor=units.factor,
             ),
             f"Lines of {tables.FIGURES[metric]} over {across}, one for each {down}{named}",
             f"lines{number}",
         )  # fmt: skip
     if cell:
-        clicked += grids.runs_behind(mine, *cell, down, across)
+        clicked += ablations.runs_behind(mine, *cell, down, across)
 st.caption(
-    f"Down: {studies.AXES[down].lower()}; across: {studies.AXES[across].lower()}. {tables.MARK}: "
-    f"best of its table. {grids.ALIKE}: not told apart from it by Welch's test over the runs of "
-    "both cells (95%, not corrected for the number of cells); without ±, a cell is one run, which "
-    "tells nothing of that. Means and ± (standard deviation) are over what is neither laid out nor "
+    f"Down: {limitations.AXES[down].lower()}; across: {limitations.AXES[across].lower()}. "
+    f"{tables.MARK}: best of its table. {ablations.ALIKE}: not told apart from it by Welch's test "
+    "over the runs of both cells (95%, not corrected for the number of cells); without ±, a cell "
+    "is one run, which tells nothing of that. Means and ± (standard deviation) are over what is neither laid out nor "
     "held, seeds as a rule. A dash: no such run. Click a cell for its runs."
 )
-holes = grids.holes(stored.loc[held.index], settings)
+holes = ablations.holes(stored.loc[held.index], settings)
 if holes:
     with st.expander(f"Missing trainings: {len(holes)}"):
         st.markdown("A grid that fills them, for `rd4ad sweep grid.yaml --data DIR`:")
@@ -97,15 +106,16 @@ if clicked:
     st.caption("Figures are those at each run's own scoring.")
 
 st.subheader("Two settings side by side")
-known = studies.settings(rows)
-usual, deepest = studies.usual_pair(known)
+known = limitations.settings(rows)
+usual, deepest = limitations.usual_pair(known)
 one, other = st.columns(2)
 with one:
     chosen = widgets.choose("First", known, "one", "Mean over its seeds.", usual)
 with other:
     against = widgets.choose("Second", known, "other", "Mean over its seeds.", deepest)
 st.dataframe(
-    studies.styled_pair(studies.side_by_side(rows, chosen, against), units), width="stretch",
+    limitations.styled_pair(limitations.side_by_side(rows, chosen, against), units),
+    width="stretch",
     placeholder="–", alt="All figures of two settings and their difference",
 )  # fmt: skip
 st.caption(

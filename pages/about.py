@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from rd4ad.data.novelty import NOVELTY_SETS
-from rd4ad.web import export, frame, reading, tables
+from rd4ad.data.one_class import NOVELTY_SETS
+from rd4ad.web.explorer import downloads, frame, index_cache, tables
 
 frame.open_page(
     "About",
@@ -11,7 +11,7 @@ frame.open_page(
     "that learned to repeat it on normal images alone.",
 )
 st.image(
-    reading.method_figure(),
+    index_cache.method_figure(),
     width="stretch",
     alt="The teacher's three feature maps go through a bottleneck to the student, which rebuilds "
     "them; where they differ is the anomaly map",
@@ -45,7 +45,7 @@ with right:
         "- The other methods are implementations of this project after their papers; each run "
         "names its backbone and where it differs.\n"
     )
-    runs = reading.measured()
+    runs = index_cache.measured()
     if runs is not None:
         st.dataframe(
             tables.runs_count(runs),
@@ -55,7 +55,7 @@ with right:
             alt="Runs by data set",
         )
 st.subheader("Cite")
-st.code(export.BIBTEX, language="latex")
+st.code(downloads.BIBTEX, language="latex")
 st.subheader("Data and licences")
 st.markdown(
     "- **MVTec AD** (Bergmann et al., 2019; © MVTec Software GmbH) is CC BY-NC-SA 4.0. None of its "

@@ -3,18 +3,9 @@
 import pandas as pd
 import streamlit as st
 
-from rd4ad.published import OBJECTS, TEXTURES
-from rd4ad.web import (
-    certainty,
-    charts,
-    contents,
-    frame,
-    leaderboard,
-    reading,
-    reproduction,
-    tables,
-    widgets,
-)
+from rd4ad.runs.published import OBJECTS, TEXTURES
+from rd4ad.web.explorer import certainty, charts, frame, index_cache, run_cache, tables, widgets
+from rd4ad.web.explorer.screens import leaderboard, reproduction
 
 MOST_DOTS, MOST_ROWS, MOST_CURVES = 40, 200, 12
 units = frame.open_page(
@@ -22,7 +13,7 @@ units = frame.open_page(
     "One category at a time: every figure known of it, the curves behind the measured ones, and "
     "how far the scores of normal and defective images lie apart.",
 )
-runs = reading.measured()
+runs = index_cache.measured()
 names = leaderboard.categories(runs, TEXTURES + OBJECTS)
 
 first, second, third = st.columns([6, 9, 8], vertical_alignment="top")
@@ -39,8 +30,8 @@ with second:
 
 with third:
     sources = widgets.choose_sources(leaderboard.SOURCES, (leaderboard.PAPER, leaderboard.OURS))
-cells = [] if runs is None else [reading.cells_of(dataset, metric)]
-cells += [reading.published()] if dataset == leaderboard.MVTEC else []
+cells = [] if runs is None else [index_cache.cells_of(dataset, metric)]
+cells += [index_cache.published()] if dataset == leaderboard.MVTEC else []
 cells = leaderboard.of_category(cells, metric, category, sources)
 mine = pd.DataFrame() if runs is None else tables.of_category(runs, dataset, category)
 
@@ -75,9 +66,9 @@ with right:
         by_type = st.toggle(
             "By defect type", key="by_type", bind="query-params", help="One colour each."
         )
-        run = contents.run_named(run_id)
+        run = run_cache.run_named(run_id)
         if run is not None:
-            images = contents.images_of(run)
+            images = run_cache.images_of(run)
             widgets.show(
                 charts.histogram(images, by_type=by_type),
                 "Histogram of anomaly scores: " + tables.scores_in_words(images),
@@ -107,7 +98,7 @@ if not mine.empty:
         "cover another seed."
         + (f" The first {MOST_ROWS} of {len(mine)} runs." if len(mine) > MOST_ROWS else "")
     )
-    seeds = certainty.seeds_table(reading.spread_of(dataset, category), units.text)
+    seeds = certainty.seeds_table(index_cache.spread_of(dataset, category), units.text)
     if not seeds.empty:
         st.dataframe(seeds, width="stretch", hide_index=True, placeholder="–",
                      alt=f"Mean and standard deviation over seeds, {category}")  # fmt: skip
@@ -117,7 +108,7 @@ if not mine.empty:
         "Curve", charts.CURVES, "curve", "Measured runs over each other; hover for thresholds."
     )
     drawn = widgets.choose_runs(mine, "Whose curves are drawn.", MOST_CURVES)
-    stored = contents.curves_by_label(drawn, kind)
+    stored = run_cache.curves_by_label(drawn, kind)
     if not stored:
         st.info("This curve is not defined for these runs (no masks, or one kind of image only).")
     else:
@@ -135,7 +126,7 @@ st.caption(
     "Scores of normal (light) and defective (dark) test images, one panel a category: the less "
     "they overlap, the better. Categories without a stored run say so."
 )
-panels = contents.images_by_category(runs, dataset, names)
+panels = run_cache.images_by_category(runs, dataset, names)
 widgets.show(
     charts.small_histograms(panels),
     "Small histograms of scores: "

@@ -2,13 +2,14 @@
 
 import streamlit as st
 
-from rd4ad.web import frame, live_address
+from rd4ad.web.explorer import frame
+from rd4ad.web.live import address
 
 frame.open_page(
     "Live",
     "Your own image as a heatmap: upload it, take it with a camera, or start from an example.",
 )
-address = live_address.find()
+address = address.find()
 if address is None:
     st.info("`rd4ad serve` opens the explorer and this demo at once; the explorer alone runs here.")
     st.code("rd4ad serve", language="bash")

@@ -2,9 +2,11 @@
 
 import streamlit as st
 
+from rd4ad.runs import rescoring
 from rd4ad.scoring import IMAGE
-from rd4ad.web import charts, contents, frame, gallery, lab, reading, studies, tables, widgets
-from rd4ad.web.leaderboard import MVTEC
+from rd4ad.web.explorer import charts, frame, gallery, index_cache, run_cache, tables, widgets
+from rd4ad.web.explorer.screens import limitations
+from rd4ad.web.explorer.screens.leaderboard import MVTEC
 
 units = frame.open_page(
     "Limitations",
@@ -12,13 +14,13 @@ units = frame.open_page(
     "a stored run again, live, and see why: a misplaced part is marked both where it is and where "
     "it should be, and only deep, coarse features notice that something is missing.",
 )
-runs = reading.measured()
+runs = index_cache.measured()
 
 st.subheader(f"Pixel AUROC of transistor, {units.name}")
-ours = None if runs is None else reading.scorings_of(MVTEC, "transistor")
-table = studies.limitations(reading.studies(), ours)
+ours = None if runs is None else index_cache.scorings_of(MVTEC, "transistor")
+table = limitations.limitations(index_cache.studies(), ours)
 st.dataframe(
-    studies.styled(table, units.text), width="stretch", hide_index=True, placeholder="–",
+    limitations.styled(table, units.text), width="stretch", hide_index=True, placeholder="–",
     alt="Pixel AUROC of transistor by layers and image size, the paper's beside ours",
 )  # fmt: skip
 st.caption(
@@ -33,12 +35,12 @@ if runs is None:
 st.subheader("Laboratory")
 first, second, third, fourth = st.columns([3, 2, 2, 2], vertical_alignment="bottom")
 with first:
-    run = contents.run_named(
+    run = run_cache.run_named(
         widgets.choose_run(runs, "Runs of other sizes, seeds and parts; transistor by default.")
     )
 if run is None:
     st.stop()
-available = [layer for layer in sorted(contents.distances_of(run)) if layer != IMAGE]
+available = [layer for layer in sorted(run_cache.distances_of(run)) if layer != IMAGE]
 with second:
     layers = st.pills(
         "Layers", available, selection_mode="multi", default=available, key="layers",
@@ -57,9 +59,11 @@ if not layers:
     st.info("Choose at least one layer.")
     st.stop()
 
-scored = contents.rescored(run, tuple(sorted(layers)), fusion, sigma)
-stored = studies.stored_figures(run, tuple(sorted(layers)), fusion, sigma)
-widgets.show_figures(studies.completed(scored.figures, stored), studies.usual_figures(run), units)
+scored = run_cache.rescored(run, tuple(sorted(layers)), fusion, sigma)
+stored = limitations.stored_figures(run, tuple(sorted(layers)), fusion, sigma)
+widgets.show_figures(
+    limitations.completed(scored.figures, stored), limitations.usual_figures(run), units
+)
 if scored.reason:
     st.caption(
         f"Scored again just now: image figures alone, since {scored.reason} on this machine. "
@@ -67,7 +71,7 @@ if scored.reason:
            "Pixel figures are stored for smoothing by 4 px alone.")
     )  # fmt: skip
 
-split = contents.split_by_place(run, tuple(sorted(layers)), fusion, sigma)
+split = run_cache.split_by_place(run, tuple(sorted(layers)), fusion, sigma)
 if split is not None:
     st.subheader("Why: where the part is, and where it should be")
     left, right = st.columns(2)
@@ -82,7 +86,7 @@ if split is not None:
         )  # fmt: skip
     with right:
         st.markdown(split.explanation)
-        by_layer = contents.split_by_layer(run, sigma)
+        by_layer = run_cache.split_by_layer(run, sigma)
         st.dataframe(
             by_layer.style.format(units.text), width="stretch",
             placeholder="–", alt="Pixel AUROC of both halves of the mask, by layer",
@@ -94,6 +98,6 @@ else:
     )
 
 st.subheader("Worst cases of this run at its own scoring")
-images = contents.images_of(run)
+images = run_cache.images_of(run)
 threshold = gallery.first_threshold(run, images).value
-gallery.show(run, lab.by_error(images, threshold).head(8), threshold, "overlay", 0.75)
+gallery.show(run, rescoring.by_error(images, threshold).head(8), threshold, "overlay", 0.75)

@@ -2,18 +2,19 @@
 
 import streamlit as st
 
-from rd4ad.web import charts, contents, frame, novelty, reading, tables, widgets
-from rd4ad.web.look import KIND_NAMES
+from rd4ad.web.explorer import charts, frame, index_cache, run_cache, tables, widgets
+from rd4ad.web.explorer.screens import novelty
+from rd4ad.web.explorer.style import KIND_NAMES
 
 units = frame.open_page(
     "Novelty",
     "One class of a data set is normal, all others are novel. The method learns from the one, is "
     "tested on all, and scores an image by the sum of its anomaly map.",
 )
-found = novelty.studies(contents.novelty_runs())
+found = novelty.studies(run_cache.novelty_runs())
 st.subheader(f"Mean image AUROC over ten classes, {units.name}")
 st.dataframe(
-    novelty.overview(found, reading.studies(), units.text), width="stretch", hide_index=True,
+    novelty.overview(found, index_cache.studies(), units.text), width="stretch", hide_index=True,
     placeholder="–", alt="Mean image AUROC by data set, the paper's beside ours",
 )  # fmt: skip
 st.caption(
@@ -44,7 +45,7 @@ with second:
         "Of the histogram and the images below.",
     )  # fmt: skip
 
-images = {name: contents.images_of(run) for name, run in study.runs.items()}
+images = {name: run_cache.images_of(run) for name, run in study.runs.items()}
 table = novelty.class_table(study, images)
 left, right = st.columns(2)
 with left:
@@ -66,7 +67,7 @@ with left:
     )
 with right:
     widgets.show(
-        charts.curve_chart("image_roc", contents.roc_by_class(study.runs)),
+        charts.curve_chart("image_roc", run_cache.roc_by_class(study.runs)),
         f"ROC curves of {len(table)} classes: {novelty.in_words(table, units.text)}",
         "roc",
     )
@@ -98,7 +99,7 @@ widgets.show(
 )
 
 st.subheader(f"Images that fool it, {novelty.named(chosen)} being normal")
-pictures = contents.novelty_images(dataset)
+pictures = run_cache.novelty_images(dataset)
 fooled = novelty.fooled(images[chosen])
 for title, rows in (
     ("Normal, and scored most novel", fooled.normals),
@@ -141,6 +142,6 @@ with st.expander(f"How {novelty.named(chosen)} was measured"):
     run = study.runs[chosen]
     widgets.show_card(
         f"Run {run.record['run_id']}",
-        tables.run_card(run, reading.on_the_hub(run.record["run_id"])),
+        tables.run_card(run, index_cache.on_the_hub(run.record["run_id"])),
         tables.commands(run),
     )

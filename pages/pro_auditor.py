@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from rd4ad.web import audit, charts, contents, frame, reading, tables, widgets
+from rd4ad.web.explorer import charts, frame, index_cache, run_cache, tables, widgets
+from rd4ad.web.explorer.screens import pro_auditor
 
 units = frame.open_page(
     "PRO auditor",
@@ -16,19 +17,19 @@ own = st.file_uploader(
     help="numpy.savez('mine.npz', maps=maps, masks=masks); higher is more anomalous. It is read in "
     "memory, never stored, and forgotten when you leave the page.",
 )
-runs = reading.measured()
+runs = index_cache.measured()
 found = None
 if own is not None:
     try:
-        found = contents.audited(audit.read_npz(own.getvalue()))
+        found = run_cache.audited(pro_auditor.read_npz(own.getvalue()))
     except ValueError as error:
         st.error(f"{own.name}: {error}", icon=":material/error:")
         st.stop()
 elif runs is not None:
-    run = contents.run_named(widgets.choose_run(runs, "The stored run that is audited."))
+    run = run_cache.run_named(widgets.choose_run(runs, "The stored run that is audited."))
     if run is None:
         st.stop()
-    found = contents.audited_run(run)
+    found = run_cache.audited_run(run)
 
 if found is not None:
     left, right = st.columns([2, 3])
@@ -60,7 +61,7 @@ if found is not None:
 
 st.subheader("What is known of the published figures")
 st.dataframe(
-    tables.pro_definitions(reading.published()), width="stretch", hide_index=True,
+    tables.pro_definitions(index_cache.published()), width="stretch", hide_index=True,
     placeholder="–", alt="Definitions of PRO by source",
 )  # fmt: skip
 st.caption(

@@ -2,22 +2,23 @@
 
 import streamlit as st
 
-from rd4ad.web import charts, contents, frame, gallery, lab, reading, tables, widgets
+from rd4ad.runs import rescoring
+from rd4ad.web.explorer import charts, frame, gallery, index_cache, run_cache, tables, widgets
 
 units = frame.open_page(
     "Threshold",
     "Move the threshold and see what it costs: which defects are missed, which good parts are "
     "thrown away, and where that lies on the curves.",
 )
-runs = reading.measured()
+runs = index_cache.measured()
 if runs is None:
     st.stop()
-run = contents.run_named(
+run = run_cache.run_named(
     widgets.choose_run(runs, "A stored run; its test images and scores are shown.")
 )
 if run is None:
     st.stop()
-images = contents.images_of(run)
+images = run_cache.images_of(run)
 start = gallery.first_threshold(run, images)
 low, high = gallery.score_range(images)
 
@@ -33,11 +34,11 @@ threshold = st.slider(
     help="The same number on the anomaly map marks the pixels that are called defective.",
 )
 st.caption(start.origin)
-counts = lab.confusion(images, threshold)
+counts = rescoring.confusion(images, threshold)
 for column, (name, count) in zip(st.columns(len(counts)), counts.items(), strict=True):
     column.metric(name.capitalize(), count, help=gallery.MEANING[name])
 
-curves = contents.curves_of(run)
+curves = run_cache.curves_of(run)
 first, second, third = st.columns(3)
 with first:
     widgets.show(
@@ -73,4 +74,4 @@ with tools[2]:
         "How many", [8, 16, 32], default=8, required=True, key="many", bind="query-params",
         help="Images in the gallery.",
     )  # fmt: skip
-gallery.show(run, lab.by_error(images, threshold).head(wanted), threshold, view, opacity)
+gallery.show(run, rescoring.by_error(images, threshold).head(wanted), threshold, view, opacity)

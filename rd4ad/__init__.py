@@ -6,18 +6,18 @@ The names below load on first use, so that `import rd4ad` is quick and needs no 
 from importlib import import_module
 from typing import Any
 
-from rd4ad.processor import sort_quickly
+from rd4ad.machine import sort_quickly
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Detector": "rd4ad.detector",
-    "Prediction": "rd4ad.prediction",
+    "Detector": "rd4ad.inference.detector",
+    "Prediction": "rd4ad.inference.prediction",
     "ReverseDistillation": "rd4ad.methods.reverse_distillation",
     "Scoring": "rd4ad.scoring",
     "TrainingConfig": "rd4ad.config",
-    "train": "rd4ad.training",
-    "evaluate": "rd4ad.evaluation",
+    "train": "rd4ad.training.category",
+    "evaluate": "rd4ad.evaluation.category",
     "metrics": "rd4ad.metrics",
 }
 

@@ -68,7 +68,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_checkpoint(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A detector trained for a few epochs on `tiny_data`."""
     from rd4ad.config import TrainingConfig
-    from rd4ad.training import train
+    from rd4ad.training.category import train
 
     out = tmp_path_factory.mktemp("checkpoint") / "part.safetensors"
     train(tiny_data, "part", TrainingConfig(**TINY), out=out)
@@ -84,8 +84,8 @@ def part_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from rd4ad import Detector, evaluate
     from rd4ad.config import TrainingConfig
     from rd4ad.data.parts import write_parts
-    from rd4ad.index import update_index
-    from rd4ad.training import train
+    from rd4ad.runs.index import update_index
+    from rd4ad.training.category import train
 
     data = tmp_path_factory.mktemp("parts")
     write_parts(data, categories=("transistor",), n_train=12, n_good=4, n_per_defect=3)
@@ -135,9 +135,9 @@ def novelty_results(
     novelty_data: Path, novelty_config, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Published figures, and a run of every class of `novelty_data`."""
-    from rd4ad.data.novelty import NOVELTY_SETS
-    from rd4ad.index import update_index
-    from rd4ad.novelty import Protocol, measure
+    from rd4ad.data.one_class import NOVELTY_SETS
+    from rd4ad.evaluation.one_class import Protocol, measure
+    from rd4ad.runs.index import update_index
 
     results = tmp_path_factory.mktemp("novelty_results")
     shutil.copytree(REPOSITORY / "results/published", results / "published")
@@ -152,7 +152,7 @@ def novelty_results(
 def novelty_config():
     """One epoch of the bundled teacher at 32 px."""
     from rd4ad.config import TrainingConfig
-    from rd4ad.data.novelty import PROTOCOL
+    from rd4ad.data.one_class import PROTOCOL
 
     return TrainingConfig(**PROTOCOL | {"backbone": "compact", "epochs": 1, "batch_size": 4})
 

@@ -12,60 +12,29 @@ import rd4ad.metrics
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "rd4ad"
-# A module may import those above it and its own neighbours, never those below.
+# Stages in the order of the flow: a stage imports those above it, and none below.
 FLOW = (
-    ("rd4ad.processor", "rd4ad.hub"),
-    ("rd4ad.data", "rd4ad.metrics"),
-    ("rd4ad.scoring",),
-    ("rd4ad.prediction",),
-    ("rd4ad.catalogue",),
-    ("rd4ad.config",),
-    ("rd4ad.grid", "rd4ad.remote"),
-    ("rd4ad.checkpoint", "rd4ad.nodes"),
-    ("rd4ad.graph",),
-    ("rd4ad.model",),
-    ("rd4ad.figures",),
-    ("rd4ad.methods",),
-    ("rd4ad.engine", "rd4ad.eager"),
-    ("rd4ad.detector",),
-    ("rd4ad.export",),
-    ("rd4ad.fitting",),
-    ("rd4ad.training", "rd4ad.pretraining"),
-    ("rd4ad.store", "rd4ad.published"),
-    ("rd4ad.index",),
-    ("rd4ad.merging", "rd4ad.completeness"),
-    ("rd4ad.comparison",),
-    ("rd4ad.evaluation",),
-    ("rd4ad.gate",),
-    ("rd4ad.quantisation", "rd4ad.float16"),
-    ("rd4ad.sweep",),
-    ("rd4ad.forecast", "rd4ad.cluster"),
-    ("rd4ad.novelty",),
-    ("rd4ad.timing", "rd4ad.ledger"),
-    ("rd4ad.benchmark",),
-    ("rd4ad.web",),
-    ("rd4ad.inference",),
-    ("rd4ad.commands.command",),
-    ("rd4ad.commands.options",),
-    ("rd4ad.commands",),
-    ("rd4ad.cli",),
+    ["machine", "home", "scoring", "catalogue"],  # modules at the top of the package
+    ["config"],
+    ["data"],
+    ["metrics"],
+    ["methods"],
+    ["inference"],
+    ["training"],
+    ["runs"],
+    ["evaluation"],
+    ["export"],
+    ["sweeps", "benchmark"],
+    ["web.explorer"],
+    ["web.live", "web.report"],
+    ["web"],
+    ["cli"],
 )
 WITH_TORCH = (
-    "methods",
-    "eager",
-    "fitting",
-    "training",
-    "pretraining",
-    "novelty",
-    "timing",
-    "ledger",
-    "benchmark",
-    "sweep",
-    "forecast",
-    "cluster",
+    *("methods", "training", "benchmark", "inference.torch_engine", "evaluation.one_class"),
+    *("sweeps.tasks", "sweeps.forecast", "sweeps.ray_engine"),
 )
-# These load torch only when a command or an image asks for it.
-WHEN_ASKED = ("rd4ad.commands", "rd4ad.engine", "rd4ad.detector")
+WHEN_ASKED = ("rd4ad.cli", "rd4ad.inference.onnx_engine", "rd4ad.inference.detector")
 LAZY = {f"rd4ad.{name}": home for name, home in rd4ad._HOMES.items()}
 PAGES = [REPOSITORY / "app.py", *sorted((REPOSITORY / "pages").glob("*.py"))]
 
@@ -93,10 +62,15 @@ def imported(path: Path, top_only: bool = False) -> set[str]:
 
 
 def stage(module: str) -> int | None:
-    for index, names in enumerate(FLOW):
-        if any(module == name or module.startswith(name + ".") for name in names):
-            return index
-    return None
+    """The place of a module of this package in the flow."""
+    name = module.removeprefix("rd4ad.")
+    places = [
+        (len(stage), index)
+        for index, stages in enumerate(FLOW)
+        for stage in stages
+        if name == stage or name.startswith(stage + ".")
+    ]
+    return max(places)[1] if places and name != module else None
 
 
 @pytest.mark.parametrize("module", [name for name in modules() if name != "rd4ad"])
@@ -108,9 +82,40 @@ def test_a_module_has_its_place_in_the_flow_and_imports_nothing_from_below(modul
         assert other is None or other <= place, f"{module} imports {name}"
 
 
+def arrows() -> dict[str, set[str]]:
+    """Which modules of this package each module imports, wherever in its text."""
+    known = modules()
+    return {
+        name: {other for other in imported(path) if other in known} - {name, "rd4ad"}
+        for name, path in known.items()
+    }
+
+
+def test_no_two_modules_and_no_circle_of_them_import_each_other():
+    left = arrows()
+    while left:
+        free = [name for name, needs in left.items() if not needs & left.keys()]
+        assert free, f"these import each other: {sorted(left)}"
+        for name in free:
+            del left[name]
+
+
+def test_no_module_imports_a_private_name_of_another():
+    for module, path in modules().items():
+        private = [n for n in imported(path) if n.startswith("rd4ad.") and "._" in n]
+        assert private == [], module
+
+
+def test_folders_are_small_enough_to_see_at_a_glance():
+    for folder in {path.parent for path in modules().values()}:
+        n_modules = len([path for path in folder.glob("*.py") if path.name != "__init__.py"])
+        assert n_modules <= (8 if folder == PACKAGE else 14), folder
+        assert (folder / "__init__.py").read_text().startswith('"""'), folder
+
+
 def needs_torch(module: str) -> bool:
-    package, _, rest = module.partition(".")
-    return package == "rd4ad" and rest.split(".")[0] in WITH_TORCH
+    name = module.removeprefix("rd4ad.")
+    return name != module and any(name == one or name.startswith(one + ".") for one in WITH_TORCH)
 
 
 def torch_in(names: set[str]) -> list[str]:
@@ -128,7 +133,7 @@ def test_the_rule_sees_torch_wherever_it_hides(tmp_path):
     ):
         file.write_text(text)
         assert torch_in(imported(file)), text
-    file.write_text("from rd4ad import Scoring\nfrom rd4ad.web import frame")
+    file.write_text("from rd4ad import Scoring\nfrom rd4ad.web.explorer import frame")
     assert torch_in(imported(file)) == []
 
 
@@ -149,8 +154,8 @@ def test_opening_the_explorer_loads_no_torch():
     code = (
         "import sys\n"
         "from streamlit.testing.v1 import AppTest\n"
-        "import rd4ad, rd4ad.metrics, rd4ad.scoring, rd4ad.store, rd4ad.data, rd4ad.data.parts\n"
-        "import rd4ad.web.overlay, rd4ad.web.serve, rd4ad.cli\n"
+        "import rd4ad, rd4ad.metrics, rd4ad.scoring, rd4ad.runs.store, rd4ad.data\n"
+        "import rd4ad.data.parts, rd4ad.inference.overlay, rd4ad.web.serve, rd4ad.cli\n"
         f"explorer = AppTest.from_file({str(PAGES[0])!r}, default_timeout=60).run()\n"
         f"for page in {[f'pages/{page.name}' for page in PAGES[1:]]!r}:\n"
         "    assert not explorer.switch_page(page).run().exception, page\n"

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from rd4ad import Detector, TrainingConfig, gate, train
+from rd4ad import Detector, TrainingConfig, train
 from rd4ad.catalogue import METHODS
-from rd4ad.cli import main
+from rd4ad.cli.parser import main
 from rd4ad.data.folders import open_category
 from rd4ad.data.images import read_images
-from rd4ad.fitting import Reporter, teacher_features
+from rd4ad.export import accuracy_gate
 from rd4ad.methods.backbones import load_teacher
 from rd4ad.methods.reverse_distillation import ReverseDistillation
 from rd4ad.scoring import Scoring, anomaly_maps
+from rd4ad.training.session import Reporter, teacher_features
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here"),
@@ -168,7 +169,7 @@ def test_features_lie_on_the_gpu_unless_they_are_larger_than_allowed(tiny_data, 
 
 
 def test_float16_is_judged_and_written_there(tiny_checkpoint, tiny_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(gate, "GATE", 0.05)
+    monkeypatch.setattr(accuracy_gate, "GATE", 0.05)
     out = tmp_path / "half.safetensors"
     options = ["--float16", "--device", "cuda", "--data", str(tiny_data), "--category", "part"]
     assert main(["export", str(tiny_checkpoint), "--out", str(out), *options]) == 0

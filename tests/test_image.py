@@ -17,7 +17,7 @@ import pytest
 from rd4ad.web.publish import assemble
 
 HOME = Path(__file__).resolve().parents[1]
-PICTURE = HOME / "rd4ad/web/examples/transistor_good.jpg"
+PICTURE = HOME / "rd4ad/web/live/examples/transistor_good.jpg"
 pytestmark = pytest.mark.slow
 in_a_fresh_environment = pytest.mark.skipif(
     not os.environ.get("RD4AD_TEST_IMAGE"),

@@ -15,11 +15,11 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 
 from rd4ad.catalogue import DEFAULT_METHOD, NO_BACKBONE, title_of
-from rd4ad.checkpoint import replace_file
 from rd4ad.config import TrainingConfig
-from rd4ad.evaluation import commit
-from rd4ad.index import read_index
-from rd4ad.processor import processor
+from rd4ad.evaluation.category import commit
+from rd4ad.inference.checkpoint import replace_file
+from rd4ad.machine import processor
+from rd4ad.runs.index import read_index
 
 Row = dict[str, Any]
 DATASET = "MVTec AD"

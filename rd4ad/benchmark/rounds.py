@@ -29,13 +29,8 @@ from time import sleep
 import torch
 from safetensors.torch import save_file
 
-from rd4ad import timing
-from rd4ad.catalogue import NO_BACKBONE, entry_of
-from rd4ad.config import TrainingConfig
-from rd4ad.data.folders import open_category
-from rd4ad.data.parts import write_parts
-from rd4ad.evaluation import OnCount
-from rd4ad.ledger import (
+from rd4ad.benchmark import worker
+from rd4ad.benchmark.record import (
     DATASET,
     Row,
     base_of,
@@ -46,9 +41,14 @@ from rd4ad.ledger import (
     timed,
     write_record,
 )
+from rd4ad.benchmark.worker import Job
+from rd4ad.catalogue import NO_BACKBONE, entry_of
+from rd4ad.config import TrainingConfig
+from rd4ad.data.folders import open_category
+from rd4ad.data.parts import write_parts
+from rd4ad.evaluation.category import OnCount
 from rd4ad.methods.backbones import Teacher, backbone_named
 from rd4ad.methods.method import seeded
-from rd4ad.timing import Job
 
 STEPS = 3  # an epoch of a training that is extrapolated
 REST_SECONDS = 0.3  # until the threads of the case before no longer spin, waiting for more work
@@ -201,7 +201,7 @@ def _fitted(job: Job, pool: ProcessPoolExecutor, data: Path, plan: Plan, report:
         link = chosen / category / name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to((data / category / name).resolve())
-    seconds, n_parameters = pool.submit(timing.fit, job, chosen, category).result()
+    seconds, n_parameters = pool.submit(worker.fit, job, chosen, category).result()
     report(stage, len(names), len(names))
     row = {
         "params_million": round(n_parameters / 1e6, 1),
@@ -222,15 +222,15 @@ def _in_turn(
     with ExitStack() as stack:
         pools = [stack.enter_context(_process()) for _ in jobs]
         for job, pool in zip(jobs, pools, strict=True):
-            pool.submit(timing.load, job).result()
+            pool.submit(worker.load, job).result()
         for done in range(rounds):
             report("judging", done * len(jobs), rounds * len(jobs))
             for job, pool, found in zip(jobs, pools, seconds, strict=True):
                 sleep(REST_SECONDS)
-                found.append(pool.submit(timing.image_seconds, job).result())
+                found.append(pool.submit(worker.image_seconds, job).result())
         report("judging", rounds * len(jobs), rounds * len(jobs))
         footprints = [
-            pool.submit(timing.footprint, job).result()
+            pool.submit(worker.footprint, job).result()
             for job, pool in zip(jobs, pools, strict=True)
         ]
     return seconds, footprints

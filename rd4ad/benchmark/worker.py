@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from rd4ad.config import TrainingConfig
-from rd4ad.detector import Detector
-from rd4ad.eager import TorchEngine
-from rd4ad.fitting import TrainingProgress
+from rd4ad.inference.detector import Detector
+from rd4ad.inference.torch_engine import TorchEngine
+from rd4ad.machine import memory_bytes
 from rd4ad.methods.method import teacher_of
-from rd4ad.processor import memory_bytes
-from rd4ad.training import train
+from rd4ad.training.category import train
+from rd4ad.training.session import TrainingProgress
 
 _CLEAR = Path("/proc/self/clear_refs")
 
@@ -135,7 +135,7 @@ def footprint(job: Job) -> dict[str, float]:
 
 
 def memory_mb(line: str) -> float:
-    """Return `rd4ad.processor.memory_bytes` in MB."""
+    """Return `rd4ad.machine.memory_bytes` in MB."""
     return memory_bytes(line) / 1e6
 
 

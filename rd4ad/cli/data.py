@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rd4ad.commands.command import Bars, UsageError, add_command
+from rd4ad.cli.command import Bars, UsageError, add_command
 
 
 def add_data(commands: Any) -> None:

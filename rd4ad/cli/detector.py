@@ -6,8 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from rd4ad.commands.command import Bars, UsageError, add_command
-from rd4ad.commands.options import (
+from rd4ad.cli.command import Bars, UsageError, add_command
+from rd4ad.cli.options import (
     add_category,
     add_config_options,
     add_device,
@@ -42,8 +42,8 @@ def add_train(commands: Any) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from rd4ad.checkpoint import checked_name
-    from rd4ad.training import train
+    from rd4ad.inference.checkpoint import checked_name
+    from rd4ad.training.category import train
 
     check_device(options.device)
     try:
@@ -104,7 +104,7 @@ def add_evaluate(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from rd4ad.evaluation import evaluate
+    from rd4ad.evaluation.category import evaluate
 
     detector = loaded(options)
     with Bars() as bars:
@@ -139,7 +139,7 @@ def add_predict(commands: Any) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from rd4ad.inference import predict_files
+    from rd4ad.inference.predict_files import predict_files
 
     if not 0 <= options.opacity <= 1:
         raise UsageError(f"--opacity must lie in [0, 1]; got {options.opacity}")
@@ -191,7 +191,7 @@ def add_export(commands: Any) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from rd4ad.export import export_onnx, export_openvino
+    from rd4ad.export.onnx_file import export_onnx, export_openvino
 
     names = [field.name for field in fields(Scoring) if hasattr(options, field.name)]
     changes = {name: getattr(options, name) for name in names}
@@ -223,10 +223,10 @@ def _export_lower(options: argparse.Namespace, changes: dict[str, Any]) -> list[
         raise UsageError(f"{name} is judged by --category below --data: name both")
     source = options.checkpoint, options.out, options.data, options.category
     if options.int8:
-        from rd4ad.quantisation import export_int8
+        from rd4ad.export.int8 import export_int8
 
         return export_int8(*source, weights=options.weights, **changes)
-    from rd4ad.float16 import export_float16
+    from rd4ad.export.float16 import export_float16
 
     if changes:
         raise UsageError("--float16 keeps the checkpoint's own scoring: leave other options out")

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from rd4ad.commands.command import add_command
+from rd4ad.cli.command import add_command
 
 
 def add_serve(commands: Any) -> None:
@@ -29,7 +29,7 @@ def add_report(commands: Any) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from rd4ad.web.report import write_report
+    from rd4ad.web.report.pages import write_report
 
     pages = write_report(options.results, options.out)
     print(f"wrote {len(pages)} pages; open {pages[0]}")

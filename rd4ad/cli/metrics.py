@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rd4ad.catalogue import METHODS
-from rd4ad.commands.command import Bars, UsageError, add_command
-from rd4ad.commands.options import add_category, print_figures
+from rd4ad.cli.command import Bars, UsageError, add_command
+from rd4ad.cli.options import add_category, print_figures
 
 
 def add_score(commands: Any) -> None:
@@ -22,7 +22,7 @@ def add_score(commands: Any) -> None:
 
 
 def _score(options: argparse.Namespace) -> int:
-    from rd4ad.evaluation import score_maps
+    from rd4ad.evaluation.category import score_maps
 
     with Bars() as bars:
         figures = score_maps(options.maps, options.data, options.category, on_progress=bars.counted)
@@ -54,7 +54,7 @@ def add_bench(commands: Any) -> None:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from rd4ad.benchmark import Plan, benchmark, cases_of
+    from rd4ad.benchmark.rounds import Plan, benchmark, cases_of
 
     try:
         cases = cases_of(options.methods, options.backbone, options.size_px)

@@ -7,10 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from rd4ad.commands.command import Bars, UsageError, add_command
-from rd4ad.commands.options import add_config_options, add_device, check_device
+from rd4ad.cli.command import Bars, UsageError, add_command
+from rd4ad.cli.options import add_config_options, add_device, check_device
 from rd4ad.config import TrainingConfig
-from rd4ad.data.novelty import NORMALISATIONS, NOVELTY_SETS, PROTOCOL
+from rd4ad.data.one_class import NORMALISATIONS, NOVELTY_SETS, PROTOCOL
 
 
 def add_novelty(commands: Any) -> None:
@@ -35,7 +35,7 @@ def add_novelty(commands: Any) -> None:
 
 
 def _novelty(options: argparse.Namespace) -> int:
-    from rd4ad.novelty import Protocol, measure
+    from rd4ad.evaluation.one_class import Protocol, measure
 
     check_device(options.device)
     names = [field.name for field in fields(TrainingConfig)]

@@ -9,11 +9,11 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from rd4ad.commands.command import UsageError
+from rd4ad.cli.command import UsageError
 from rd4ad.config import ENGINES, TrainingConfig
 
 if TYPE_CHECKING:
-    from rd4ad.detector import Detector
+    from rd4ad.inference.detector import Detector
 
 
 def add_category(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def loaded(options: argparse.Namespace) -> "Detector":
     Raises:
         UsageError: engine and device do not go together, or there is no such device.
     """
-    from rd4ad.detector import Detector
+    from rd4ad.inference.detector import Detector
 
     if options.device != "cpu":
         if options.engine == "onnx":

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 
 import rd4ad
-from rd4ad.commands import data, detector, explorer, figures, novelty, publish, results, sweep
-from rd4ad.commands.command import Command, UsageError
+from rd4ad.cli import data, detector, explorer, metrics, novelty, publish, results, sweep
+from rd4ad.cli.command import Command, UsageError
 
 _OPTIONAL = ("torch", "torchvision")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -82,8 +82,8 @@ def build_parser() -> argparse.ArgumentParser:
     novelty.add_novelty(commands)
     sweep.add_sweep(commands)
     detector.add_export(commands)
-    figures.add_score(commands)
-    figures.add_bench(commands)
+    metrics.add_score(commands)
+    metrics.add_bench(commands)
     data.add_data(commands)
     results.add_results(commands)
     explorer.add_serve(commands)
@@ -96,7 +96,3 @@ def build_parser() -> argparse.ArgumentParser:
 def entry() -> None:
     """Run the command line and leave with its exit code."""
     sys.exit(main())
-
-
-if __name__ == "__main__":
-    entry()

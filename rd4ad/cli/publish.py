@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rd4ad.commands.command import UsageError, add_command
+from rd4ad.cli.command import UsageError, add_command
 
 
 def add_publish(commands: Any) -> None:
@@ -30,7 +30,7 @@ def add_publish(commands: Any) -> None:
 
 
 def _publish(options: argparse.Namespace) -> int:
-    from rd4ad.web.home import HOME
+    from rd4ad.home import HOME
     from rd4ad.web.publish import assemble, contents, publish
 
     if options.out and options.out.exists():
@@ -68,9 +68,9 @@ def add_push(commands: Any) -> None:
 
 
 def _push(options: argparse.Namespace) -> int:
-    from rd4ad.checkpoint import replace_file
-    from rd4ad.detector import Detector
-    from rd4ad.store import read_run
+    from rd4ad.inference.checkpoint import replace_file
+    from rd4ad.inference.detector import Detector
+    from rd4ad.runs.store import read_run
 
     run = read_run(options.results / "runs" / options.run) if options.run else None
     detector = Detector.load(options.checkpoint)

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rd4ad.commands.command import add_command
-from rd4ad.commands.sweep import add_missing
+from rd4ad.cli.command import add_command
+from rd4ad.cli.sweep import add_missing
 
 
 def add_results(commands: Any) -> None:
@@ -34,7 +34,7 @@ def add_results(commands: Any) -> None:
 
 
 def _index(options: argparse.Namespace) -> int:
-    from rd4ad.index import update_index
+    from rd4ad.runs.index import update_index
 
     found = update_index(options.results, anew=options.anew)
     for run in found.broken:
@@ -47,7 +47,7 @@ def _index(options: argparse.Namespace) -> int:
 
 
 def _merge(options: argparse.Namespace) -> int:
-    from rd4ad.merging import merge
+    from rd4ad.runs.merge_runs import merge
 
     merged = merge(options.sources, options.into)
     for run in merged.broken:
@@ -62,11 +62,11 @@ def _merge(options: argparse.Namespace) -> int:
 
 
 def _intervals(options: argparse.Namespace) -> int:
-    from rd4ad.comparison import add_intervals
+    from rd4ad.runs.comparison import add_intervals
+    from rd4ad.runs.dataset_images import masks_of
+    from rd4ad.runs.rescoring import own_scoring
+    from rd4ad.runs.store import read_run
     from rd4ad.scoring import anomaly_maps
-    from rd4ad.store import read_run
-    from rd4ad.web.lab import own_scoring
-    from rd4ad.web.pictures import masks_of
 
     for path in options.runs:
         run = read_run(path.resolve())
@@ -78,8 +78,8 @@ def _intervals(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from rd4ad.figures import DEFINITIONS
-    from rd4ad.index import figures_of, read_index
+    from rd4ad.metrics.category import DEFINITIONS
+    from rd4ad.runs.index import figures_of, read_index
 
     chosen = read_index(options.results, is_default=True)
     if options.json:

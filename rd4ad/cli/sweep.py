@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rd4ad.commands.command import Bars, UsageError, add_command
-from rd4ad.remote import Place, check_writable, place
+from rd4ad.cli.command import Bars, UsageError, add_command
+from rd4ad.data.object_store import Place, check_writable, place
 
 if TYPE_CHECKING:
-    from rd4ad.grid import Grid
-    from rd4ad.sweep import Engine, Study, Task
+    from rd4ad.sweeps.grid import Grid
+    from rd4ad.sweeps.tasks import Engine, Study, Task
 
 MANY_CELLS = 1000
 
@@ -64,11 +64,11 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from rd4ad import forecast, sweep
+    from rd4ad.sweeps import forecast, tasks
 
     grid = _read(options.grid)
     _check(options)
-    study = sweep.Study(
+    study = tasks.Study(
         data=options.data,
         results=options.results,
         dataset=grid.dataset or Path(options.data).resolve().name,
@@ -79,12 +79,12 @@ def _sweep(options: argparse.Namespace) -> int:
     )
     if isinstance(study.results, str) and not options.dry_run:
         check_writable(study.results)
-    tasks = sweep.shard(sweep.planned(grid.cells, study), *options.shard)
-    states = {task: task.state(study) for task in tasks}
+    chosen = tasks.shard(tasks.planned(grid.cells, study), *options.shard)
+    states = {task: task.state(study) for task in chosen}
     wanted = ("begun", "new", "failed") if options.retry_failed else ("begun", "new")
     due = [task for task, state in states.items() if state in wanted]
     counts = Counter(states.values())
-    print(f"{len(tasks)} cells: {counts['done']} done, {counts['failed']} failed before")
+    print(f"{len(chosen)} cells: {counts['done']} done, {counts['failed']} failed before")
     n_workers = options.workers or forecast.workers_for(study, options.memory_mib)
     print(f"{len(due)} to do, {forecast.estimate(due, study).told(n_workers)}")
     if options.dry_run:
@@ -98,7 +98,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _read(path: Path) -> "Grid":
-    from rd4ad.grid import GridError, read_grid
+    from rd4ad.sweeps.grid import GridError, read_grid
 
     try:
         return read_grid(path)
@@ -119,10 +119,10 @@ def _check(options: argparse.Namespace) -> None:
 
 def _engine(options: argparse.Namespace, n_workers: int) -> "Engine":
     if options.engine == "local":
-        from rd4ad.sweep import locally
+        from rd4ad.sweeps.tasks import locally
 
         return partial(locally, n_workers=n_workers)
-    from rd4ad.cluster import Demand, on_ray
+    from rd4ad.sweeps.ray_engine import Demand, on_ray
 
     demand = Demand(gpus=options.gpus, memory_mib=options.memory_mib, at_once=options.workers)
     return partial(on_ray, address=options.address or "auto", demand=demand)
@@ -154,8 +154,8 @@ def add_missing(actions: Any) -> None:
 
 
 def _missing(options: argparse.Namespace) -> int:
-    from rd4ad.completeness import completeness, filling, matrix
-    from rd4ad.index import scan_runs
+    from rd4ad.runs.index import scan_runs
+    from rd4ad.sweeps.missing_cells import completeness, filling, matrix
 
     grid = _read(options.grid)
     if not options.results.is_dir():

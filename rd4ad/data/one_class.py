@@ -2,8 +2,8 @@
 
     <data>/MNIST/raw/train-images-idx3-ubyte          and its three neighbours; plain or .gz
     <data>/FashionMNIST/raw/train-images-idx3-ubyte
-    <data>/cifar-10-batches-py/                       pickles, which `rd4ad.novelty` has torchvision
-                                                      check and read
+    <data>/cifar-10-batches-py/                       pickles, which torchvision checks and
+                                                      reads for `rd4ad.evaluation.one_class`
     <data>/CIFAR10/cifar10_jpeg.zip                   train/<class>/<number>.jpg, test/...; lossy
 
 An image of an IDX file is named by its content, so that a copy in another order holds the same
@@ -124,7 +124,7 @@ def read_split(
 
     Args:
         data: folder that holds the data set's home.
-        chosen: an IDX or JPEG set; CIFAR-10's own files are read by `rd4ad.novelty`.
+        chosen: an IDX or JPEG set; CIFAR-10's own files are read by `rd4ad.evaluation.one_class`.
         split: "train" or "test".
         size_px: side to which images are resized, as pictures are everywhere in this package.
         only: one class alone.

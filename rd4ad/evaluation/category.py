@@ -21,14 +21,14 @@ import tifffile
 from numpy.typing import NDArray
 
 from rd4ad import metrics
-from rd4ad.comparison import with_intervals
 from rd4ad.data.folders import Category, DatasetError, Sample, open_category
 from rd4ad.data.images import read_images, read_mask, read_mask_for, read_masks
-from rd4ad.detector import Detector
-from rd4ad.figures import Figure, curve_points, figure_grid, figures
-from rd4ad.processor import memory_bytes, processor
+from rd4ad.inference.detector import Detector
+from rd4ad.machine import memory_bytes, processor
+from rd4ad.metrics.category import Figure, curve_points, figure_grid, figures
+from rd4ad.runs.comparison import with_intervals
+from rd4ad.runs.store import Run, decode, encode, run_id, write_run
 from rd4ad.scoring import Maps, Scoring, anomaly_maps, layers_name, scores
-from rd4ad.store import Run, decode, encode, run_id, write_run
 
 OnCount = Callable[[str, int, int], None]
 

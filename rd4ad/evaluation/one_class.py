@@ -1,10 +1,10 @@
 """One-class novelty detection (the paper's section 4.2): a class is normal, all others are novel.
 
-A class is a category of `rd4ad.training` and `rd4ad.evaluation` without files of its own: the same
-method, session, detector and run folder. Two things differ. The score is the sum of the unsmoothed
-anomaly map. And grey images are, as in the released code, not normalised as for ImageNet: there the
-teacher undoes what the detector does, so a checkpoint of such a detector would mislead whoever
-loads it, and none is written.
+A class is a category of `rd4ad.training.category` and `rd4ad.evaluation.category` without files of
+its own: the same method, session, detector and run folder. Two things differ. The score is the sum
+of the unsmoothed anomaly map. And grey images are, as in the released code, not normalised as for
+ImageNet: there the teacher undoes what the detector does, so a checkpoint of such a detector would
+mislead whoever loads it, and none is written.
 
 A sum needs one value a layer and image, the mean of the upsampled distance map. So the run keeps
 these means as maps of 1x1, a thirtieth of the size, and every layer subset follows from them.
@@ -24,10 +24,9 @@ import torch
 from numpy.typing import NDArray
 
 from rd4ad.catalogue import NO_BACKBONE, entry_of
-from rd4ad.comparison import with_intervals
 from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import DatasetError, Sample, split_holdout
-from rd4ad.data.novelty import (
+from rd4ad.data.one_class import (
     NORMALISATIONS,
     PROTOCOL,
     LabelledImages,
@@ -37,17 +36,18 @@ from rd4ad.data.novelty import (
     read_split,
     set_named,
 )
-from rd4ad.detector import Detector
-from rd4ad.eager import TorchEngine, normalise
-from rd4ad.evaluation import EvaluationSet, determined_by, image_table, surroundings
-from rd4ad.figures import Figure, curve_points, figures
-from rd4ad.fitting import OnProgress, Reporter, Session, TrainingProgress, remove_states
+from rd4ad.evaluation.category import EvaluationSet, determined_by, image_table, surroundings
+from rd4ad.inference.detector import Detector
+from rd4ad.inference.torch_engine import TorchEngine, normalise
 from rd4ad.methods.backbones import Teacher
 from rd4ad.methods.method import method_class, seeded, teacher_of
 from rd4ad.metrics import image_figures
+from rd4ad.metrics.category import Figure, curve_points, figures
+from rd4ad.runs.comparison import with_intervals
+from rd4ad.runs.store import Run, decode, encode, read_run, run_id, write_run
 from rd4ad.scoring import Maps, Scoring, fused_maps, layers_name, scaled_sigma, scores
-from rd4ad.store import Run, decode, encode, read_run, run_id, write_run
-from rd4ad.training import calibrate, record_of
+from rd4ad.training.category import calibrate, record_of
+from rd4ad.training.session import OnProgress, Reporter, Session, TrainingProgress, remove_states
 
 OF_MAX = "exact, of the map's maximum"
 """Definition of `image_auroc_of_max`, which is there to compare the two scores."""
@@ -63,7 +63,7 @@ class Protocol:
     ('none', 'sum')
 
     Args:
-        dataset: a key of `rd4ad.data.novelty.NOVELTY_SETS`.
+        dataset: a key of `rd4ad.data.one_class.NOVELTY_SETS`.
         config: see `TrainingConfig`; of 32 px, no smoothing and `PROTOCOL`'s epochs by default.
         normalisation: "imagenet" or "none"; the data set's own in the released code by default.
         n_train: so many training images of the class, evenly spaced; 0 for all.
@@ -120,7 +120,7 @@ def measure(
     Args:
         protocol: see `Protocol`.
         classes: names among the data set's.
-        data: folder of data sets, see `rd4ad.data.novelty`.
+        data: folder of data sets, see `rd4ad.data.one_class`.
         results: folder of results.
         weights: file or folder of the teacher's weights; see `find_weights`.
         device: a torch device.

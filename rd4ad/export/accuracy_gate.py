@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rd4ad.data.folders import split_holdout
-from rd4ad.evaluation import EvaluationSet
-from rd4ad.figures import figures
-from rd4ad.model import Outputs
-from rd4ad.prediction import Calibration
+from rd4ad.evaluation.category import EvaluationSet
+from rd4ad.inference.onnx_session import Outputs
+from rd4ad.inference.prediction import Calibration
+from rd4ad.metrics.category import figures
 
 GATE = 0.003
 """No figure of `JUDGED_BY` may move by more; `rd4ad export` refuses otherwise."""

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from rd4ad.checkpoint import checked_name, read_checkpoint, replace_file
 from rd4ad.data.folders import open_category
 from rd4ad.data.images import read_images
-from rd4ad.detector import Detector
-from rd4ad.evaluation import read_test
-from rd4ad.gate import Judge, gated, recalibrated
-from rd4ad.model import Outputs
+from rd4ad.evaluation.category import read_test
+from rd4ad.export.accuracy_gate import Judge, gated, recalibrated
+from rd4ad.inference.checkpoint import checked_name, read_checkpoint, replace_file
+from rd4ad.inference.detector import Detector
+from rd4ad.inference.onnx_session import Outputs
 
 
 def export_float16(
@@ -42,7 +42,7 @@ def export_float16(
         device: a torch device, whose figures decide.
 
     Raises:
-        RefusedError: see `rd4ad.gate.gated`; nothing is written.
+        RefusedError: see `rd4ad.export.accuracy_gate.gated`; nothing is written.
         ValueError, FileNotFoundError, OSError: as `Detector.load` and `Detector.save`; or the
             category has other images than the detector was trained on.
         DatasetError: the category lacks training or test images, or has no masks.
@@ -75,7 +75,7 @@ def export_float16(
 
 
 def said_by(detector: Detector) -> Judge:
-    """Return what a detector says of images (N, S, S, 3), as `rd4ad.gate.gated` asks for it."""
+    """Return what a detector says of images (N, S, S, 3), as `accuracy_gate.gated` asks."""
 
     def judge(images: NDArray[np.uint8]) -> Outputs:
         distances = detector.distances(images)

@@ -27,14 +27,14 @@ from onnxruntime.quantization import (  # type: ignore[import-untyped]
     quantize_static,
 )
 
-from rd4ad.checkpoint import checked_name, replace_file
 from rd4ad.data.folders import open_category
 from rd4ad.data.images import read_images
-from rd4ad.evaluation import read_test
-from rd4ad.export import model_of
-from rd4ad.gate import gated, recalibrated
-from rd4ad.graph import with_calibration
-from rd4ad.model import OnnxModel, apart
+from rd4ad.evaluation.category import read_test
+from rd4ad.export.accuracy_gate import gated, recalibrated
+from rd4ad.export.onnx_file import model_of
+from rd4ad.inference.checkpoint import checked_name, replace_file
+from rd4ad.inference.graph import with_calibration
+from rd4ad.inference.onnx_session import OnnxModel, apart
 from rd4ad.scoring import Maps
 
 N_IMAGES = 128  # normal ones, evenly among all: half show the ranges, half the deviation
@@ -63,9 +63,9 @@ def export_int8(
         changes: fields of `Scoring` that shall differ; the model then carries no threshold.
 
     Raises:
-        RefusedError: see `rd4ad.gate.gated`; nothing is written.
-        ValueError, FileNotFoundError, OSError: as `rd4ad.export.export_onnx`; or there are fewer
-            than 2 training images, or others than the checkpoint's.
+        RefusedError: see `rd4ad.export.accuracy_gate.gated`; nothing is written.
+        ValueError, FileNotFoundError, OSError: as `onnx_file.export_onnx`; or there are
+            fewer than 2 training images, or others than the checkpoint's.
         DatasetError: the category lacks training or test images, or has no masks.
     """
     checked_name(out, ".onnx")
@@ -91,7 +91,7 @@ def quantised(model: onnx.ModelProto, images: NDArray[np.uint8]) -> onnx.ModelPr
 
     As few stay float32 as keep `deviation` within `BOUND`, at least one and at most a share `MOST`.
 
-    >>> from rd4ad.export import model_of
+    >>> from rd4ad.export.onnx_file import model_of
     >>> _, model = model_of("results/detectors/tile.safetensors")
     >>> images = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), np.uint8)
     >>> kinds = [node.op_type for node in quantised(model, images).graph.node]
@@ -99,7 +99,7 @@ def quantised(model: onnx.ModelProto, images: NDArray[np.uint8]) -> onnx.ModelPr
     True
 
     Args:
-        model: of `rd4ad.graph.build_graph`; left as it is.
+        model: of `rd4ad.inference.graph.build_graph`; left as it is.
         images: (N, S, S, 3) normal ones, N at least 2; `N_IMAGES` at most are looked at. Every
             other one shows the values' ranges, the rest how far the maps deviate.
 

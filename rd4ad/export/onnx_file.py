@@ -7,16 +7,16 @@ from typing import Any
 
 import onnx
 
-from rd4ad.checkpoint import checked_name, read_checkpoint, replace_file
-from rd4ad.engine import teacher_tensors
-from rd4ad.graph import build_graph, checked_scoring
+from rd4ad.inference.checkpoint import checked_name, read_checkpoint, replace_file
+from rd4ad.inference.graph import build_graph, checked_scoring
+from rd4ad.inference.onnx_engine import teacher_tensors
 from rd4ad.scoring import Scoring
 
 
 def export_onnx(
     checkpoint: str | Path, out: str | Path, *, weights: str | Path | None = None, **changes: Any
 ) -> None:
-    """Write a checkpoint and its teacher as one ONNX model; see `rd4ad.graph.build_graph`.
+    """Write a checkpoint and its teacher as one ONNX model; see `inference.graph.build_graph`.
 
     Torch is needed only where the teacher's weights are a .pth file.
 

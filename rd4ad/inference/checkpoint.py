@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from rd4ad.config import checked_size
+from rd4ad.home import WEIGHTS
 from rd4ad.scoring import Scoring, checked_layers
 
 Tensors = dict[str, NDArray[Any]]
 SCHEMA = 2
 """Newest form of a checkpoint's header that is read; 1 knew reverse distillation alone."""
-BUNDLED = Path(__file__).resolve().parent / "weights"
-"""Folder of the teacher that comes with the package."""
+Header = dict[str, Any]
+"""What a checkpoint says of itself; see `read_checkpoint`."""
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], Tensors]:
@@ -67,7 +68,7 @@ def _checked_header(path: Path, text: str) -> dict[str, Any]:
 def read_tensors(path: Path) -> tuple[dict[str, str], Tensors]:
     """Return metadata and tensors of a .safetensors file; floats of any width become float32.
 
-    >>> metadata, tensors = read_tensors(BUNDLED / "compact.safetensors")
+    >>> metadata, tensors = read_tensors(WEIGHTS / "compact.safetensors")
     >>> tensors["conv1.weight"].shape[1:]
     (3, 7, 7)
 
@@ -102,7 +103,7 @@ def find_teacher(header: Mapping[str, Any], given: str | Path | None = None) -> 
         header: the checkpoint's.
         given: the file itself or a folder; looked at alone, if named.
     """
-    places = [given] if given else [os.environ.get("RD4AD_WEIGHTS"), BUNDLED]
+    places = [given] if given else [os.environ.get("RD4AD_WEIGHTS"), WEIGHTS]
     for place in (Path(place) for place in places if place):
         files = [place] if place.is_file() else sorted(place.glob(f"{header['backbone']}[-_.]*"))
         for file in files:
@@ -114,7 +115,7 @@ def find_teacher(header: Mapping[str, Any], given: str | Path | None = None) -> 
 def sha256(path: Path) -> str:
     """Return the sha256 of a file's content, in hexadecimal digits.
 
-    >>> len(sha256(BUNDLED / "compact.safetensors"))
+    >>> len(sha256(WEIGHTS / "compact.safetensors"))
     64
     """
     with path.open("rb") as file:

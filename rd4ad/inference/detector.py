@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save_file
 
-from rd4ad import hub
-from rd4ad.checkpoint import SCHEMA, checked_name, read_checkpoint, replace_file
 from rd4ad.config import ENGINES, checked_size
 from rd4ad.data.images import Picture, read_image, resize_image
-from rd4ad.engine import Engine, Header, OnnxEngine
-from rd4ad.graph import NoGraphError
-from rd4ad.hub import Evaluated
-from rd4ad.prediction import Calibration, Prediction, predictions
+from rd4ad.inference import hub
+from rd4ad.inference.checkpoint import SCHEMA, Header, checked_name, read_checkpoint, replace_file
+from rd4ad.inference.engine import Engine
+from rd4ad.inference.graph import NoGraphError
+from rd4ad.inference.hub import Evaluated
+from rd4ad.inference.onnx_engine import OnnxEngine
+from rd4ad.inference.prediction import Calibration, Prediction, predictions
 from rd4ad.scoring import Maps, Scoring
 
 
@@ -35,7 +36,7 @@ class Detector:
     True
 
     Args:
-        engine: see `rd4ad.engine.Engine`.
+        engine: see `rd4ad.inference.onnx_engine.Engine`.
         size_px: side to which images are resized; a multiple of 32.
         scoring: how distance maps are fused and scored.
         teacher_file: `name` and `sha256` of the teacher's weight file.
@@ -264,7 +265,7 @@ class Detector:
     def _by_torch(cls, path: Path, weights: str | Path | None, device: str) -> "Detector":
         header, tensors = read_checkpoint(path)
         try:
-            from rd4ad.eager import load_engine
+            from rd4ad.inference.torch_engine import load_engine
         except ModuleNotFoundError as error:
             raise ValueError(
                 f"{path} takes torch, and {error.name} is not installed: "
@@ -303,7 +304,7 @@ class Detector:
             FileNotFoundError: no such file, or no teacher weights.
             ValueError: not such a checkpoint, or of another backbone.
         """
-        from rd4ad.eager import official_engine
+        from rd4ad.inference.torch_engine import official_engine
 
         engine, file = official_engine(Path(checkpoint), backbone, weights=weights, device=device)
         return cls(engine, size_px=size_px, scoring=Scoring(), teacher_file=file)

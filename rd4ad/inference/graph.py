@@ -16,8 +16,8 @@ import onnx
 from onnx import TensorProto
 
 from rd4ad.data.images import IMAGENET_MEAN, IMAGENET_STD
-from rd4ad.nodes import Net, Weights
-from rd4ad.prediction import Calibration
+from rd4ad.inference.graph_nodes import Net, Weights
+from rd4ad.inference.prediction import Calibration
 from rd4ad.scoring import Scoring, layers_name, smoothing, upsampling
 
 _COSINE_EPSILON = 1e-8  # torch.nn.functional.cosine_similarity: no norm counts as smaller

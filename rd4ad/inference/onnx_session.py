@@ -44,7 +44,7 @@ class Outputs:
 
 
 class OnnxModel:
-    """A model of `rd4ad.graph.build_graph`, ready to run.
+    """A model of `rd4ad.inference.graph.build_graph`, ready to run.
 
     Args:
         graph: the model without its larger constants, as `apart` returns it.

@@ -11,13 +11,13 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from rd4ad.checkpoint import replace_file
 from rd4ad.data.folders import IMAGE_SUFFIXES, DatasetError, listed
 from rd4ad.data.images import ahead, in_threads, read_image, resize_image
-from rd4ad.detector import Detector
-from rd4ad.prediction import Prediction
+from rd4ad.inference.checkpoint import replace_file
+from rd4ad.inference.detector import Detector
+from rd4ad.inference.overlay import calibrated_range, common_range, marked, with_scale
+from rd4ad.inference.prediction import Prediction
 from rd4ad.scoring import Maps
-from rd4ad.web.overlay import calibrated_range, common_range, marked, with_scale
 
 OnCount = Callable[[str, int, int], None]
 

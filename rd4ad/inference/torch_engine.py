@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rd4ad.checkpoint import Tensors
 from rd4ad.data.images import IMAGENET_MEAN, IMAGENET_STD
-from rd4ad.engine import Header
+from rd4ad.inference.checkpoint import Header, Tensors
 from rd4ad.methods import backbones
 from rd4ad.methods.method import Method, method_class, teacher_of
 from rd4ad.methods.reverse_distillation import ReverseDistillation
@@ -25,7 +24,7 @@ from rd4ad.scoring import IMAGE, Maps, Scoring, anomaly_maps, smoothing, upsampl
 
 
 class TorchEngine:
-    """A fitted method on a torch device; see `rd4ad.engine.Engine`.
+    """A fitted method on a torch device; see `rd4ad.inference.onnx_engine.Engine`.
 
     >>> engine = TorchEngine(ReverseDistillation("compact"))
     >>> found = engine.distances(np.zeros((1, 64, 64, 3), np.uint8), (3,))

@@ -16,12 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from rd4ad.home import WEIGHTS
 from rd4ad.methods.vision import BasicBlock, Bottleneck, models
 
 _UNREADABLE = (UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, TypeError)
-
-BUNDLED = Path(__file__).resolve().parents[1] / "weights"
-"""Folder of the teacher that comes with the package."""
 
 Block = type[BasicBlock] | type[Bottleneck]
 
@@ -159,12 +157,12 @@ def find_weights(name: str, given: str | Path | None = None) -> Path:
                 f"or a folder holding one whose name starts with {name!r}"
             )
         return found
-    for place in (os.environ.get("RD4AD_WEIGHTS"), BUNDLED):
+    for place in (os.environ.get("RD4AD_WEIGHTS"), WEIGHTS):
         found = _look_in(Path(place), name) if place else None
         if found is not None:
             return found
     if not shape.url:
-        raise FileNotFoundError(f"{BUNDLED} lacks {name}.safetensors: the installation is damaged")
+        raise FileNotFoundError(f"{WEIGHTS} lacks {name}.safetensors: the installation is damaged")
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     if not (cache / file_name).exists():
         try:

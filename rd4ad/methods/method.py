@@ -26,7 +26,7 @@ LossOf = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class Session(Protocol):
-    """What `Method.fit` is given; `rd4ad.fitting.Session` is the one there is."""
+    """What `Method.fit` is given; `rd4ad.training.session.Session` is the one there is."""
 
     config: TrainingConfig
     device: str

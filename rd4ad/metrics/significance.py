@@ -70,7 +70,7 @@ def bootstrap(
     whole test set (exact minus binned), so that the interval lies around the exact figure.
 
     Args:
-        exact: the figures of the whole test set by name, as in `rd4ad.figures.DEFINITIONS`.
+        exact: the figures of the whole test set by name, as in `metrics.category.DEFINITIONS`.
         labels: (N,) 0 normal, 1 defect.
         scores: (N,) image scores.
         pixels: see `pixel_statistics`; None gives image figures alone.

@@ -20,7 +20,7 @@ from rd4ad.metrics import (
     pixel_statistics,
 )
 from rd4ad.metrics.significance import N_RESAMPLES
-from rd4ad.store import METRIC_COLUMNS, Run, own_rows, write_run
+from rd4ad.runs.store import METRIC_COLUMNS, Run, own_rows, write_run
 
 NOT_STORED = "no interval stored: evaluate again, or `rd4ad results intervals`"
 SETTING = (
@@ -46,7 +46,7 @@ def with_intervals(
     [[0.5, 1.0]]
 
     Args:
-        table: with `rd4ad.store.METRIC_COLUMNS`; the rows of other scorings stay as they are.
+        table: with `rd4ad.runs.store.METRIC_COLUMNS`; the rows of other scorings stay as they are.
         scoring: the run's own, as its record has it.
         labels: (N,) of the test images, 0 normal, 1 defect.
         scores: (N,) of the test images at the run's own scoring.
@@ -242,7 +242,7 @@ def seed_spread(index: pd.DataFrame) -> pd.DataFrame:
     [[0.92, 0.02, 3, ('s0', 's1', 's2')]]
 
     Args:
-        index: as `rd4ad.index.figures_of` returns it; rows without a value are left out.
+        index: as `rd4ad.runs.index.figures_of` returns it; rows without a value are left out.
 
     Returns:
         One row a setting and figure: the columns `SETTING`, `mean`, `sd` (over n - 1), `n`, `runs`.

@@ -20,11 +20,11 @@ import pyarrow as pa
 from pyarrow import compute, parquet
 
 from rd4ad.catalogue import METHODS
-from rd4ad.checkpoint import replace_file
 from rd4ad.config import TrainingConfig
-from rd4ad.figures import DEFINITIONS
+from rd4ad.inference.checkpoint import replace_file
+from rd4ad.metrics.category import DEFINITIONS
+from rd4ad.runs.store import Run, named, read_run
 from rd4ad.scoring import layers_name
-from rd4ad.store import Run, named, read_run
 
 _KEYS = ("run_id", "method", "dataset", "category", "backbone")
 _SCORING = ("layers", "fusion", "smoothing")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rd4ad.index import BrokenRun, scan_runs
-from rd4ad.store import Run, read_run
+from rd4ad.runs.index import BrokenRun, scan_runs
+from rd4ad.runs.store import Run, read_run
 
 
 @dataclass

@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rd4ad import metrics
-from rd4ad.figures import figures
+from rd4ad.metrics.category import figures
+from rd4ad.runs.store import Run
 from rd4ad.scoring import Maps, Scoring, anomaly_maps, scores
-from rd4ad.store import Run
 
 Masks = NDArray[np.bool_]
 LIMITS = {"MVTec, limit 0.3": 0.3, "MVTec, limit 0.05": 0.05, "no limit (1.0)": 1.0}

@@ -8,7 +8,7 @@
                                             and "masks" where their licence lets them be kept
                           statistics.npz    histograms of each image's pixels, from which pixel
                                             figures of resamples follow; where there were masks
-    results/index.parquet                   all figures of all runs; see `rd4ad.index`
+    results/index.parquet                   all figures of all runs; see `rd4ad.runs.index`
 
 A run is written beside and renamed, so it is whole or not there, and its figures never change
 afterwards; a run of a time before confidence intervals gains them when it is measured again. A run

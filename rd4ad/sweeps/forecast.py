@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from rd4ad.sweep import Study, Task, n_normal
+from rd4ad.sweeps.tasks import Study, Task, n_normal
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import yaml
 
 from rd4ad.catalogue import DEFAULT_METHOD, NO_BACKBONE, entry_of
 from rd4ad.config import TrainingConfig
-from rd4ad.grid import OF_TRAINED_METHODS, Cell
 from rd4ad.scoring import layers_name
+from rd4ad.sweeps.grid import OF_TRAINED_METHODS, Cell
 
 Record = Mapping[str, Any]
 _NAMES = tuple(field.name for field in fields(TrainingConfig))

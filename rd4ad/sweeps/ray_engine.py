@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rd4ad.remote import Place
-from rd4ad.sweep import Outcome, Study, Task, Work, lost, run_task
+from rd4ad.data.object_store import Place
+from rd4ad.sweeps.tasks import Outcome, Study, Task, Work, lost, run_task
 
 CONNECT_SECONDS = 30
 N_TRIES = 4  # of a cell whose node or worker is lost

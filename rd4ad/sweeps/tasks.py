@@ -5,10 +5,10 @@ that determines it. So a cell is done when that folder is there, whoever wrote i
 another grid, another machine with the same folder of results, or `rd4ad evaluate`. Until then it
 works in a folder of its own, results/.sweep/<run id>, with its log and the training's state, and
 holds a lock beside it, which two sweeps at once respect. What holds where results is a URL,
-`rd4ad.remote` says.
+`rd4ad.data.object_store` says.
 
-What runs tasks is an engine, `locally` here or `on_ray` in `rd4ad.cluster`: given tasks and their
-study, it yields an `Outcome` as each ends.
+What runs tasks is an engine, `locally` here or `on_ray` in `rd4ad.sweeps.ray_engine`: given tasks
+and their study, it yields an `Outcome` as each ends.
 """
 
 import shutil
@@ -27,14 +27,14 @@ import torch
 from filelock import FileLock, Timeout
 
 from rd4ad.catalogue import NO_BACKBONE
-from rd4ad.checkpoint import sha256
 from rd4ad.data.folders import open_category, split_holdout
-from rd4ad.evaluation import determining, evaluate
-from rd4ad.grid import Cell
+from rd4ad.data.object_store import Place, fetched, has_run, publish, scratch
+from rd4ad.evaluation.category import determining, evaluate
+from rd4ad.inference.checkpoint import sha256
 from rd4ad.methods.backbones import find_weights
-from rd4ad.remote import Place, fetched, has_run, publish, scratch
-from rd4ad.store import run_id
-from rd4ad.training import record_of, train
+from rd4ad.runs.store import run_id
+from rd4ad.sweeps.grid import Cell
+from rd4ad.training.category import record_of, train
 
 _FAILED, _LOG = "failed.txt", "log.txt"
 

@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from rd4ad.catalogue import DEFAULT_METHOD
-from rd4ad.checkpoint import checked_name, replace_file
 from rd4ad.config import Stop, TrainingConfig
 from rd4ad.data.folders import open_category, split_holdout
 from rd4ad.data.images import read_images
-from rd4ad.detector import Detector
-from rd4ad.eager import TorchEngine
-from rd4ad.fitting import OnProgress, Reporter, Session, remove_states
+from rd4ad.inference.checkpoint import checked_name, replace_file
+from rd4ad.inference.detector import Detector
+from rd4ad.inference.prediction import Calibration
+from rd4ad.inference.torch_engine import TorchEngine
 from rd4ad.methods.method import method_class, seeded, teacher_of
-from rd4ad.prediction import Calibration
+from rd4ad.training.session import OnProgress, Reporter, Session, remove_states
 
 
 def train(

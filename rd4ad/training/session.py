@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rd4ad.checkpoint import replace_file
 from rd4ad.config import Stop, TrainingConfig
-from rd4ad.eager import normalise
+from rd4ad.inference.checkpoint import replace_file
+from rd4ad.inference.torch_engine import normalise
 from rd4ad.methods.backbones import Teacher
 from rd4ad.methods.method import LossOf
 

@@ -11,9 +11,9 @@ A detector compares features by their cosine, so the compact net must also tell 
 ImageNet net tells apart: in a second phase, `--start` from the first one's weights, the cosines
 between the positions of an image have to agree too. Run by hand, in the background; it resumes:
 
-    python -m rd4ad.pretraining --cifar CIFAR10.zip --weights RESNET18.pth --out FIRST
-    python -m rd4ad.pretraining --cifar CIFAR10.zip --weights RESNET18.pth --out rd4ad/weights \
-        --start FIRST/compact.safetensors --relations 1 --steps 5000
+    python -m rd4ad.training.teacher --cifar CIFAR10.zip --weights RESNET18.pth --out FIRST
+    python -m rd4ad.training.teacher --cifar CIFAR10.zip --weights RESNET18.pth \
+        --out rd4ad/weights --start FIRST/compact.safetensors --relations 1 --steps 5000
 """
 
 import argparse
@@ -36,9 +36,9 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rd4ad.checkpoint import replace_file
 from rd4ad.data.parts import PARTS, render
-from rd4ad.eager import normalise
+from rd4ad.inference.checkpoint import replace_file
+from rd4ad.inference.torch_engine import normalise
 from rd4ad.methods.backbones import (
     BACKBONES,
     Teacher,

@@ -8,21 +8,21 @@ import pandas as pd
 from fastapi import APIRouter, File, HTTPException, Query, Response, UploadFile
 from fastapi import Path as InPath
 
-from rd4ad.index import read_index
-from rd4ad.published import averages, read_published
-from rd4ad.store import read_run
-from rd4ad.web import answers
-from rd4ad.web.judging import BusyError, Detectors
-from rd4ad.web.leaderboard import MVTEC, measured_cells, published_cells
-from rd4ad.web.tables import in_order
-from rd4ad.web.uploads import MAX_BYTES, RefusedError, read_upload
+from rd4ad.runs.index import read_index
+from rd4ad.runs.published import averages, read_published
+from rd4ad.runs.store import read_run
+from rd4ad.web.explorer.screens.leaderboard import MVTEC, measured_cells, published_cells
+from rd4ad.web.explorer.tables import in_order
+from rd4ad.web.live import judgments
+from rd4ad.web.live.detectors import BusyError, Detectors
+from rd4ad.web.live.uploads import MAX_BYTES, RefusedError, read_upload
 
 Metric = Literal["pixel_auroc", "image_auroc", "pro"]
 Name = Annotated[str, InPath(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=200)]
 _PROBLEMS: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such thing."}}
 
 
-def router(results: Path, detectors: Detectors, kept: answers.Kept) -> APIRouter:
+def router(results: Path, detectors: Detectors, kept: judgments.Kept) -> APIRouter:
     """Return the routes of the API.
 
     Args:
@@ -95,8 +95,8 @@ def router(results: Path, detectors: Detectors, kept: answers.Kept) -> APIRouter
         except (BusyError, ValueError, FileNotFoundError) as error:
             raise HTTPException(503, str(error), {"Retry-After": "5"}) from error
         at = judged.starting_threshold() if threshold is None else threshold
-        said = answers.answer(judged, at)
-        return answers.with_map(said, judged) if with_map else said
+        said = judgments.answer(judged, at)
+        return judgments.with_map(said, judged) if with_map else said
 
     @api.get("/judgements/{token}/{name}", responses=_PROBLEMS)
     def judgement_file(
@@ -109,9 +109,9 @@ def router(results: Path, detectors: Detectors, kept: answers.Kept) -> APIRouter
         judged = kept.find(token)
         if judged is None:
             raise HTTPException(404, "this judgement is gone: judge the image again")
-        content = answers.file(judged, name, threshold, opacity)
+        content = judgments.file(judged, name, threshold, opacity)
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(content, media_type=answers.FILES[name], headers=headers)
+        return Response(content, media_type=judgments.FILES[name], headers=headers)
 
     return api
 

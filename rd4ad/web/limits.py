@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rd4ad.web.uploads import MAX_BYTES
+from rd4ad.web.live.uploads import MAX_BYTES
 
 _FORM_BYTES = 64 * 1024  # what a form adds around its file
 _MESSAGE_BYTES = 1024 * 1024  # an event of the live demo, without the files it names

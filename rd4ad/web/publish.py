@@ -5,8 +5,8 @@ import re
 import shutil
 from pathlib import Path
 
-from rd4ad.hub import HubError, explained, logged_in
-from rd4ad.web.home import HOME, PACKAGE
+from rd4ad.home import HOME, PACKAGE
+from rd4ad.inference.hub import HubError, explained, logged_in
 
 SDKS = ("docker", "gradio", "static")
 _MARK = "rd4ad-explorer"  # a tag of the Spaces made here, so that no other one is written over
@@ -50,7 +50,7 @@ def assemble(sdk: str, folder: Path, results: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     if sdk == "static":
-        from rd4ad.web.report import write_report
+        from rd4ad.web.report.pages import write_report
 
         write_report(results, folder)
         front = "sdk: static\napp_file: index.html"

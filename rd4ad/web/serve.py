@@ -18,15 +18,17 @@ from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 import rd4ad
-from rd4ad.web import api, live_address, reading
+from rd4ad.home import HOME
+from rd4ad.web import api
 from rd4ad.web.access_log import AccessLog
-from rd4ad.web.answers import Kept
 from rd4ad.web.compressed_files import CompressedFiles
+from rd4ad.web.explorer import index_cache
 from rd4ad.web.headers import SecurityHeaders
-from rd4ad.web.home import HOME
-from rd4ad.web.judging import Detectors
 from rd4ad.web.limits import BodyLimit, Limits, RateLimit, client_address
-from rd4ad.web.live_mount import LiveMount
+from rd4ad.web.live import address
+from rd4ad.web.live.detectors import Detectors
+from rd4ad.web.live.judgments import Kept
+from rd4ad.web.live.mount import LiveMount
 
 _MIB = 2**20
 _TRIMMED_FROM, _MAPPED_FROM, _ARENAS = -1, -3, -8  # malloc.h
@@ -78,11 +80,11 @@ def create_app() -> FastAPI:
 
     @app.get("/live", include_in_schema=False)
     def with_slash() -> RedirectResponse:
-        return RedirectResponse(live_address.PATH)
+        return RedirectResponse(address.PATH)
 
-    app.include_router(api.router(reading.RESULTS, detectors, kept))
-    app.mount(live_address.PATH.rstrip("/"), live)
-    live_address.announce()
+    app.include_router(api.router(index_cache.RESULTS, detectors, kept))
+    app.mount(address.PATH.rstrip("/"), live)
+    address.announce()
     app.mount("/static", CompressedFiles(directory=STREAMLIT / "static"))
     app.mount("/", explorer)  # last: it answers every path
     return app
@@ -91,7 +93,7 @@ def create_app() -> FastAPI:
 def detector_folders() -> list[Path]:
     """Return the folder of bundled detectors and the operator's, RD4AD_DETECTORS, if it is set."""
     own = os.environ.get("RD4AD_DETECTORS")
-    return [reading.RESULTS / "detectors", *([Path(own)] if own else [])]
+    return [index_cache.RESULTS / "detectors", *([Path(own)] if own else [])]
 
 
 def inline_scripts(page: Path) -> str:

@@ -5,12 +5,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from rd4ad.benchmark import cases_of
-from rd4ad.cli import main
+from rd4ad.benchmark.record import DATASET, quality, stored_fit, timed
+from rd4ad.benchmark.rounds import cases_of
+from rd4ad.cli.parser import main
 from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import open_category
-from rd4ad.index import SCHEMA, write_index
-from rd4ad.ledger import DATASET, quality, stored_fit, timed
+from rd4ad.runs.index import SCHEMA, write_index
 
 METHODS = ("reverse_distillation", "padim", "spade")
 FIGURES = ("image_auroc", "pixel_auroc", "pro")

@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 from rd4ad.data.parts import render
-from rd4ad.index import read_index
+from rd4ad.runs.index import read_index
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [

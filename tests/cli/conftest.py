@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rd4ad.cli import main
+from rd4ad.cli.parser import main
 
 Outcome = tuple[int, str, str]
 Arguments = tuple[str | Path | int, ...]

@@ -90,7 +90,7 @@ def ctrl_c_after(n_steps):
 def test_ctrl_c_in_training_costs_one_epoch_and_no_more(
     run, refused, training, tiny_data, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("rd4ad.fitting.SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("rd4ad.training.session.SAVE_EVERY_SECONDS", 0.0)
     command = (*training(tiny_data), "--json", "--out")
     straight, stopped = tmp_path / "straight.safetensors", tmp_path / "stopped.safetensors"
     assert run(*command, straight)[0] == 0

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rd4ad.cli import build_parser, main
+from rd4ad.cli.parser import build_parser, main
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,6 @@ def test_every_option_has_a_help_text():
 
 
 def test_help_needs_no_torch():
-    code = "import sys, rd4ad.cli as c; c.build_parser(); print('torch' in sys.modules)"
+    code = "import sys, rd4ad.cli.parser as c; c.build_parser(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from rd4ad.cli import main
+from rd4ad.cli.parser import main
 from rd4ad.config import TrainingConfig
-from rd4ad.grid import Cell
-from rd4ad.index import scan_runs
-from rd4ad.remote import check_writable, fetched, has_run, place, publish, scratch
-from rd4ad.sweep import Study, locally, planned, run_task
+from rd4ad.data.object_store import check_writable, fetched, has_run, place, publish, scratch
+from rd4ad.runs.index import scan_runs
+from rd4ad.sweeps.grid import Cell
+from rd4ad.sweeps.tasks import Study, locally, planned, run_task
 
 CONFIG = TrainingConfig(backbone="compact", size_px=64, epochs=2, batch_size=4, holdout=0)
 

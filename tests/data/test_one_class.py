@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from rd4ad.data.folders import DatasetError
-from rd4ad.data.novelty import NOVELTY_SETS, images_by_name, read_idx, read_split
+from rd4ad.data.one_class import NOVELTY_SETS, images_by_name, read_idx, read_split
 
 FASHION, JPEG = NOVELTY_SETS["fashion_mnist"], NOVELTY_SETS["cifar10_jpeg"]
 

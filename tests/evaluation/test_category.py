@@ -9,12 +9,12 @@ from PIL import Image
 
 from rd4ad import Detector, evaluate
 from rd4ad.data.folders import open_category
-from rd4ad.evaluation import determined_by, read_test, score_maps
-from rd4ad.figures import DEFINITIONS, figure_grid, figures
-from rd4ad.index import scan_runs
+from rd4ad.evaluation.category import determined_by, read_test, score_maps
 from rd4ad.metrics import aupro, image_auroc, pixel_auroc
+from rd4ad.metrics.category import DEFINITIONS, figure_grid, figures
+from rd4ad.runs.index import scan_runs
+from rd4ad.runs.rescoring import own_scoring
 from rd4ad.scoring import Scoring, anomaly_maps, scores
-from rd4ad.web.lab import own_scoring
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_every_figure_names_its_definition():
 
 
 def runs_of_real_images():
-    runs, _ = scan_runs(Path(__file__).resolve().parents[1] / "results")
+    runs, _ = scan_runs(Path(__file__).resolve().parents[2] / "results")
     return [run for run in runs if run.record["dataset"] == "MVTec AD"]
 
 

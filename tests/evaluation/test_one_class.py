@@ -5,12 +5,12 @@ from functools import partial
 import numpy as np
 import pytest
 
-from rd4ad.cli import main
-from rd4ad.data.novelty import NOVELTY_SETS, read_split
-from rd4ad.detector import Detector
-from rd4ad.novelty import OF_MAX, Protocol, layer_means, measure
+from rd4ad.cli.parser import main
+from rd4ad.data.one_class import NOVELTY_SETS, read_split
+from rd4ad.evaluation.one_class import OF_MAX, Protocol, layer_means, measure
+from rd4ad.inference.detector import Detector
+from rd4ad.runs.store import read_run
 from rd4ad.scoring import Scoring, fused_maps, scores
-from rd4ad.store import read_run
 
 FASHION = NOVELTY_SETS["fashion_mnist"]
 CLASSES = FASHION.classes[:2]

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from rd4ad import Detector, gate
-from rd4ad.cli import main
+from rd4ad import Detector
+from rd4ad.cli.parser import main
 from rd4ad.data.folders import open_category, split_holdout
+from rd4ad.export import accuracy_gate
 
 
 def export(checkpoint, out, data, *more) -> int:
@@ -17,12 +18,12 @@ def export(checkpoint, out, data, *more) -> int:
 def test_what_judges_alike_is_written_and_computes_in_float16(
     tiny_checkpoint, tiny_data, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(gate, "GATE", 0.05)
+    monkeypatch.setattr(accuracy_gate, "GATE", 0.05)
     out = tmp_path / "half.safetensors"
     assert export(tiny_checkpoint, out, tiny_data) == 0
     told = capsys.readouterr().out
-    assert all(f"{metric} " in told for metric in gate.JUDGED_BY)
-    assert told.count("float16 ") == len(gate.JUDGED_BY)
+    assert all(f"{metric} " in told for metric in accuracy_gate.JUDGED_BY)
+    assert told.count("float16 ") == len(accuracy_gate.JUDGED_BY)
     whole, lower = (Detector.load(path, engine="torch") for path in (tiny_checkpoint, out))
     assert (whole.engine.float16, lower.engine.float16) == (False, True)
     category = open_category(tiny_data, "part")
@@ -41,7 +42,7 @@ def test_what_judges_alike_is_written_and_computes_in_float16(
 def test_on_a_cpu_onnx_runtime_reads_it_in_float32(
     tiny_checkpoint, tiny_data, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(gate, "GATE", 0.05)
+    monkeypatch.setattr(accuracy_gate, "GATE", 0.05)
     out = tmp_path / "half.safetensors"
     export(tiny_checkpoint, out, tiny_data)
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
@@ -51,7 +52,7 @@ def test_on_a_cpu_onnx_runtime_reads_it_in_float32(
 
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
 def test_saving_it_again_keeps_the_mark(tiny_checkpoint, tiny_data, tmp_path, monkeypatch, engine):
-    monkeypatch.setattr(gate, "GATE", 0.05)
+    monkeypatch.setattr(accuracy_gate, "GATE", 0.05)
     out, again = tmp_path / "half.safetensors", tmp_path / "again.safetensors"
     export(tiny_checkpoint, out, tiny_data)
     Detector.load(out, engine=engine).save(again)
@@ -61,16 +62,16 @@ def test_saving_it_again_keeps_the_mark(tiny_checkpoint, tiny_data, tmp_path, mo
 def test_what_judges_otherwise_is_refused_with_its_figures(
     tiny_checkpoint, tiny_data, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(gate, "GATE", -1.0)
+    monkeypatch.setattr(accuracy_gate, "GATE", -1.0)
     assert export(tiny_checkpoint, tmp_path / "half.safetensors", tiny_data) == 1
     said = capsys.readouterr().err
-    assert all(f"{metric} " in said for metric in gate.JUDGED_BY)
+    assert all(f"{metric} " in said for metric in accuracy_gate.JUDGED_BY)
     assert "in float16" in said
     assert list(tmp_path.iterdir()) == []
 
 
 def test_float16_of_float16_is_refused(tiny_checkpoint, tiny_data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(gate, "GATE", 0.05)
+    monkeypatch.setattr(accuracy_gate, "GATE", 0.05)
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     export(tiny_checkpoint, first, tiny_data)
     with safe_open(first, framework="np") as file:

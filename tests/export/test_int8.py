@@ -6,12 +6,13 @@ import onnx
 import onnxruntime
 import pytest
 
-from rd4ad import Detector, gate, quantisation
-from rd4ad.cli import main
+from rd4ad import Detector
+from rd4ad.cli.parser import main
 from rd4ad.data.folders import open_category, split_holdout
 from rd4ad.data.images import read_images
-from rd4ad.export import model_of
-from rd4ad.model import OnnxModel, apart
+from rd4ad.export import accuracy_gate, int8
+from rd4ad.export.onnx_file import model_of
+from rd4ad.inference.onnx_session import OnnxModel, apart
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def tiny_images(tiny_data):
 
 
 def quantised(checkpoint, images) -> onnx.ModelProto:
-    return quantisation.quantised(model_of(checkpoint)[1], images)
+    return int8.quantised(model_of(checkpoint)[1], images)
 
 
 def maps_of(model, images):
@@ -48,11 +49,11 @@ def export(checkpoint, out, data) -> int:
 def test_what_judges_alike_is_written_and_knows_its_own_threshold(
     tiny_checkpoint, tiny_data, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(gate, "GATE", 1.0)
+    monkeypatch.setattr(accuracy_gate, "GATE", 1.0)
     out = tmp_path / "part.onnx"
     assert export(tiny_checkpoint, out, tiny_data) == 0
     told = capsys.readouterr().out
-    assert all(f"{metric} " in told for metric in gate.JUDGED_BY)
+    assert all(f"{metric} " in told for metric in accuracy_gate.JUDGED_BY)
     floats, integers = Detector.load(tiny_checkpoint), Detector.load(out)
     images = [sample.path for sample in open_category(tiny_data, "part").test]
     expected = [one.score for one in floats.predict(images)]
@@ -98,20 +99,20 @@ def test_the_runtime_computes_in_integers_what_was_quantised(
 def test_as_few_convolutions_stay_float32_as_the_deviation_allows(
     tiny_checkpoint, tiny_images, monkeypatch, bound, most, expected
 ):
-    monkeypatch.setattr(quantisation, "BOUND", bound)
-    monkeypatch.setattr(quantisation, "MOST", most)
+    monkeypatch.setattr(int8, "BOUND", bound)
+    monkeypatch.setattr(int8, "MOST", most)
     assert len(float_convolutions(quantised(tiny_checkpoint, tiny_images))) == expected
 
 
 def test_more_convolutions_in_float32_deviate_less(tiny_checkpoint, tiny_images, monkeypatch):
     _, model = model_of(tiny_checkpoint)
     expected = maps_of(model, tiny_images)
-    monkeypatch.setattr(quantisation, "BOUND", 0.0)
+    monkeypatch.setattr(int8, "BOUND", 0.0)
     found = []
     for most in (0.0, 0.5):
-        monkeypatch.setattr(quantisation, "MOST", most)
+        monkeypatch.setattr(int8, "MOST", most)
         maps = maps_of(quantised(tiny_checkpoint, tiny_images), tiny_images)
-        found.append(quantisation.deviation(expected, maps))
+        found.append(int8.deviation(expected, maps))
     assert 0 < found[1] < found[0] < 0.5
 
 
@@ -123,10 +124,10 @@ def test_one_image_shows_no_deviation(tiny_checkpoint, tiny_images):
 def test_what_judges_otherwise_is_refused_with_its_figures(
     tiny_checkpoint, tiny_data, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(gate, "GATE", -1.0)
+    monkeypatch.setattr(accuracy_gate, "GATE", -1.0)
     assert export(tiny_checkpoint, tmp_path / "part.onnx", tiny_data) == 1
     said = capsys.readouterr().err
-    for metric in gate.JUDGED_BY:
+    for metric in accuracy_gate.JUDGED_BY:
         assert f"{metric} 0." in said or f"{metric} 1." in said
     assert "Stay with float32" in said
     assert list(tmp_path.iterdir()) == []
@@ -134,12 +135,12 @@ def test_what_judges_otherwise_is_refused_with_its_figures(
 
 def test_undefined_figures_pass_no_gate(tiny_checkpoint, tiny_data, tmp_path, monkeypatch):
     rows = [{"metric": "aupro", "float32": np.nan, "int8": np.nan, "difference": np.nan}]
-    monkeypatch.setattr(gate, "compared", lambda *_: rows)
+    monkeypatch.setattr(accuracy_gate, "compared", lambda *_: rows)
     assert export(tiny_checkpoint, tmp_path / "part.onnx", tiny_data) == 1
 
 
 def test_images_of_another_training_are_refused(tiny_checkpoint, tiny_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(gate, "GATE", 1.0)
+    monkeypatch.setattr(accuracy_gate, "GATE", 1.0)
     folder = tmp_path / "data/part"
     folder.mkdir(parents=True)
     for name in ("test", "ground_truth"):
@@ -148,7 +149,7 @@ def test_images_of_another_training_are_refused(tiny_checkpoint, tiny_data, tmp_
     for path in sorted((tiny_data / "part/train/good").iterdir())[:5]:
         (folder / "train/good" / path.name).symlink_to(path)
     with pytest.raises(ValueError, match="trained on other images than the 5"):
-        quantisation.export_int8(tiny_checkpoint, tmp_path / "part.onnx", tmp_path / "data", "part")
+        int8.export_int8(tiny_checkpoint, tmp_path / "part.onnx", tmp_path / "data", "part")
     assert not (tmp_path / "part.onnx").exists()
 
 
@@ -159,9 +160,9 @@ def test_what_judges_it_has_to_be_named(tiny_checkpoint, tmp_path, capsys):
 
 
 def test_the_models_own_word_follows_the_new_threshold(tiny_checkpoint, tiny_data, tmp_path):
-    from rd4ad.graph import with_calibration
-    from rd4ad.model import read_model
-    from rd4ad.prediction import Calibration
+    from rd4ad.inference.graph import with_calibration
+    from rd4ad.inference.onnx_session import read_model
+    from rd4ad.inference.prediction import Calibration
 
     _, model = model_of(tiny_checkpoint)
     about = json.loads(model.metadata_props[0].value)

@@ -10,15 +10,15 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from rd4ad import Detector
-from rd4ad.checkpoint import BUNDLED
-from rd4ad.cli import main
+from rd4ad.cli.parser import main
 from rd4ad.data.images import read_image, resize_image
-from rd4ad.eager import TorchEngine
-from rd4ad.export import export_onnx, model_of
+from rd4ad.export.onnx_file import export_onnx, model_of
+from rd4ad.home import WEIGHTS
+from rd4ad.inference.onnx_session import OnnxModel, apart, read_model
+from rd4ad.inference.torch_engine import TorchEngine
 from rd4ad.methods.backbones import load_teacher
-from rd4ad.model import OnnxModel, apart, read_model
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "docs/export_example.py"
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs/export_example.py"
 ALONE = (  # runs the example where neither this package nor torch can be imported
     "import runpy, sys\n"
     "sys.modules['rd4ad'] = sys.modules['torch'] = None\n"
@@ -74,7 +74,7 @@ def test_another_scoring_is_exported_without_a_threshold(tiny_checkpoint, pictur
 
 def test_a_teacher_in_a_pth_file_is_read_by_torch(tmp_path, picture):
     weights = tmp_path / "compact-copy.pth"
-    torch.save(load_file(BUNDLED / "compact.safetensors"), weights)
+    torch.save(load_file(WEIGHTS / "compact.safetensors"), weights)
     teacher, file = load_teacher("compact", weights)
     from rd4ad.methods.reverse_distillation import ReverseDistillation
     from rd4ad.scoring import Scoring

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from rd4ad.data.decoding import FORMATS
-from rd4ad.web.uploads import MAX_PIXELS, RefusedError, check_header, read_upload
+from rd4ad.web.live.uploads import MAX_PIXELS, RefusedError, check_header, read_upload
 
 N_FILES = 400  # a format
 # Pillow warns of damaged metadata beside a picture that is whole; that is no refusal.

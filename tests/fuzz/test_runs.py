@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from rd4ad.index import broken_runs, update_index
-from rd4ad.store import read_run
+from rd4ad.runs.index import broken_runs, update_index
+from rd4ad.runs.store import read_run
 
 FILES = ("run.json", "metrics.csv", "images.parquet", "curves.parquet", "distances.npz")
 N_FILES = 150

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from rd4ad import Detector
-from rd4ad.hub import HubError, card, fetch
-from rd4ad.store import read_run
+from rd4ad.inference.hub import HubError, card, fetch
+from rd4ad.runs.store import read_run
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +90,11 @@ def test_a_folder_without_a_detector_is_no_repository(tmp_path):
 
 
 def test_the_pages_know_where_a_runs_detector_is(tmp_path, monkeypatch):
-    from rd4ad.web import reading
+    from rd4ad.web.explorer import index_cache
 
-    monkeypatch.setattr(reading, "RESULTS", tmp_path)
-    assert reading.on_the_hub("run") == ""
+    monkeypatch.setattr(index_cache, "RESULTS", tmp_path)
+    assert index_cache.on_the_hub("run") == ""
     known = {"run": "https://huggingface.co/me/part", "other": "javascript:alert(1)"}
     (tmp_path / "hub.json").write_text(json.dumps(known))
-    assert reading.on_the_hub("run") == known["run"]
-    assert reading.on_the_hub("other") == ""
+    assert index_cache.on_the_hub("run") == known["run"]
+    assert index_cache.on_the_hub("other") == ""

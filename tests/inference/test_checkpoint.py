@@ -5,7 +5,7 @@ import pytest
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from rd4ad.checkpoint import SCHEMA, read_checkpoint, replace_file
+from rd4ad.inference.checkpoint import SCHEMA, read_checkpoint, replace_file
 
 HEADER = {
     "schema": SCHEMA, "method": "reverse_distillation", "backbone": "compact", "layers": [1, 2, 3],

@@ -8,11 +8,12 @@ import pytest
 from safetensors.numpy import save_file
 
 from rd4ad import Detector
-from rd4ad.checkpoint import BUNDLED, read_checkpoint
-from rd4ad.engine import teacher_tensors
-from rd4ad.export import export_onnx
-from rd4ad.graph import NoGraphError, build_graph
-from rd4ad.model import OnnxModel, apart
+from rd4ad.export.onnx_file import export_onnx
+from rd4ad.home import WEIGHTS
+from rd4ad.inference.checkpoint import read_checkpoint
+from rd4ad.inference.graph import NoGraphError, build_graph
+from rd4ad.inference.onnx_engine import teacher_tensors
+from rd4ad.inference.onnx_session import OnnxModel, apart
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_an_exported_model_needs_neither_checkpoint_nor_teacher(
 ):
     export_onnx(tiny_checkpoint, tmp_path / "part.onnx")
     first = Detector.load(tiny_checkpoint)
-    monkeypatch.setattr("rd4ad.checkpoint.BUNDLED", tmp_path / "nowhere")
+    monkeypatch.setattr("rd4ad.inference.checkpoint.WEIGHTS", tmp_path / "nowhere")
     again = Detector.load(tmp_path / "part.onnx")
     assert again.engine.name == "onnx"
     assert again.calibration == first.calibration
@@ -135,9 +136,9 @@ def test_without_torch_a_method_without_a_graph_is_refused_with_the_way_out(
 
 
 def test_the_teacher_is_found_by_its_content_where_one_says(tiny_checkpoint, tmp_path, monkeypatch):
-    shutil.copy(BUNDLED / "compact.safetensors", tmp_path / "compact-b.safetensors")
+    shutil.copy(WEIGHTS / "compact.safetensors", tmp_path / "compact-b.safetensors")
     (tmp_path / "compact-a.safetensors").write_bytes(b"another")
-    monkeypatch.setattr("rd4ad.checkpoint.BUNDLED", tmp_path / "nowhere")
+    monkeypatch.setattr("rd4ad.inference.checkpoint.WEIGHTS", tmp_path / "nowhere")
     for given in (tmp_path, tmp_path / "compact-b.safetensors"):
         assert Detector.load(tiny_checkpoint, weights=given, engine="onnx").size_px == 64
     monkeypatch.setenv("RD4AD_WEIGHTS", str(tmp_path))

@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from rd4ad import Detector
-from rd4ad.checkpoint import find_teacher, read_checkpoint, read_tensors
-from rd4ad.eager import TorchEngine
-from rd4ad.graph import NoGraphError, build_graph
+from rd4ad.inference.checkpoint import find_teacher, read_checkpoint, read_tensors
+from rd4ad.inference.graph import NoGraphError, build_graph
+from rd4ad.inference.onnx_session import OnnxModel, apart
+from rd4ad.inference.torch_engine import TorchEngine
 from rd4ad.methods import backbones
 from rd4ad.methods.backbones import Backbone, Bottleneck
 from rd4ad.methods.reverse_distillation import ReverseDistillation
-from rd4ad.model import OnnxModel, apart
 from rd4ad.scoring import Scoring, anomaly_maps, scores
 
-BUNDLED = Path(__file__).resolve().parents[1] / "results/detectors"
+BUNDLED = Path(__file__).resolve().parents[2] / "results/detectors"
 FILE = {"name": "teacher.pth", "sha256": "0" * 64}
 
 

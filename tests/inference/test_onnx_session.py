@@ -3,8 +3,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from rd4ad.export import export_onnx
-from rd4ad.model import OnnxModel, apart, read_model
+from rd4ad.export.onnx_file import export_onnx
+from rd4ad.inference.onnx_session import OnnxModel, apart, read_model
 
 
 @pytest.fixture(scope="module")

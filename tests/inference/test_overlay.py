@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from rd4ad.web.overlay import BAR_PX, calibrated_range, common_range, outline, overlay, with_scale
+from rd4ad.inference.overlay import (
+    BAR_PX,
+    calibrated_range,
+    common_range,
+    outline,
+    overlay,
+    with_scale,
+)
 
 GREY = np.full((40, 60, 3), 120, np.uint8)
 

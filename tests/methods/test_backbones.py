@@ -111,7 +111,7 @@ def test_a_pickle_with_code_is_refused_and_its_code_does_not_run(tmp_path, capsy
 def test_the_bundled_teacher_loads_and_says_where_it_came_from(monkeypatch):
     monkeypatch.delenv("RD4AD_WEIGHTS", raising=False)
     teacher, origin = load_teacher("compact")
-    file = backbones.BUNDLED / "compact.safetensors"
+    file = backbones.WEIGHTS / "compact.safetensors"
     assert origin == {
         "name": "compact.safetensors",
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from rd4ad.eager import normalise
+from rd4ad.inference.torch_engine import normalise
 from rd4ad.methods.backbones import fill_module
 from rd4ad.methods.reverse_distillation import ReverseDistillation
 from rd4ad.scoring import Scoring, anomaly_maps, fused_maps, scores

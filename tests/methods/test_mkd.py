@@ -8,12 +8,12 @@ from safetensors.torch import load_file
 from rd4ad import Detector, evaluate
 from rd4ad.config import TrainingConfig
 from rd4ad.data.images import read_image
-from rd4ad.eager import normalise
-from rd4ad.fitting import state_path
+from rd4ad.inference.torch_engine import normalise
 from rd4ad.methods.backbones import backbone_named
 from rd4ad.methods.mkd import MultiresolutionDistillation, Student, loss_terms
 from rd4ad.scoring import IMAGE
-from rd4ad.training import train
+from rd4ad.training.category import train
+from rd4ad.training.session import state_path
 
 CONFIG = TrainingConfig(
     method="mkd", backbone="compact", size_px=64, epochs=3, batch_size=4, holdout=0.0
@@ -139,7 +139,7 @@ class KilledError(Exception):
 def test_a_killed_training_resumes_to_the_same_weights(
     checkpoint, tiny_data, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("rd4ad.fitting.SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("rd4ad.training.session.SAVE_EVERY_SECONDS", 0.0)
     out = tmp_path / "part.safetensors"
 
     def kill(progress):

@@ -10,11 +10,11 @@ from rd4ad import Detector, evaluate
 from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import DatasetError
 from rd4ad.data.images import read_image
-from rd4ad.eager import normalise
-from rd4ad.fitting import Session
+from rd4ad.inference.torch_engine import normalise
 from rd4ad.methods import padim
 from rd4ad.methods.padim import Gaussians, Padim, joined
-from rd4ad.training import train
+from rd4ad.training.category import train
+from rd4ad.training.session import Session
 
 CONFIG = TrainingConfig(method="padim", backbone="compact", size_px=64, holdout=0.0)
 

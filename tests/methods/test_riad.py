@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from rd4ad.config import TrainingConfig
-from rd4ad.detector import Detector
-from rd4ad.eager import normalise
-from rd4ad.evaluation import evaluate
-from rd4ad.fitting import state_path
+from rd4ad.evaluation.category import evaluate
+from rd4ad.inference.detector import Detector
+from rd4ad.inference.torch_engine import normalise
 from rd4ad.methods.riad import (
     CELLS_PX,
     GMS_CONSTANT,
@@ -21,7 +20,8 @@ from rd4ad.methods.riad import (
     structural_similarity,
     unit_range,
 )
-from rd4ad.training import train
+from rd4ad.training.category import train
+from rd4ad.training.session import state_path
 
 CONFIG = TrainingConfig(method="riad", size_px=64, epochs=2, holdout=0.0)
 
@@ -148,7 +148,7 @@ class KilledError(Exception):
 def test_a_killed_training_resumes_to_the_weights_of_one_that_was_not(
     checkpoint, tiny_data, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("rd4ad.fitting.SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("rd4ad.training.session.SAVE_EVERY_SECONDS", 0.0)
     out = tmp_path / "part.safetensors"
     torch.rand(3)  # whatever was drawn before must not matter
 

@@ -6,15 +6,15 @@ import torch
 from safetensors.torch import load_file
 
 from rd4ad import Detector, evaluate
-from rd4ad.checkpoint import read_checkpoint
 from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import DatasetError
 from rd4ad.data.images import read_image
-from rd4ad.eager import normalise
+from rd4ad.inference.checkpoint import read_checkpoint
+from rd4ad.inference.torch_engine import normalise
 from rd4ad.methods import spade
 from rd4ad.methods.spade import Spade, nearest_distances
 from rd4ad.scoring import IMAGE
-from rd4ad.training import train
+from rd4ad.training.category import train
 
 CONFIG = TrainingConfig(method="spade", backbone="compact", size_px=64, holdout=0.0)
 

@@ -9,8 +9,7 @@ from rd4ad import Detector, evaluate
 from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import DatasetError
 from rd4ad.data.images import read_image
-from rd4ad.eager import normalise
-from rd4ad.fitting import state_path
+from rd4ad.inference.torch_engine import normalise
 from rd4ad.methods.uninformed_students import (
     FIELDS,
     Ensemble,
@@ -19,7 +18,8 @@ from rd4ad.methods.uninformed_students import (
     moments,
     patches_of,
 )
-from rd4ad.training import train
+from rd4ad.training.category import train
+from rd4ad.training.session import state_path
 
 CONFIG = TrainingConfig(
     method="uninformed_students", backbone="compact", layers=(1,), size_px=64, epochs=2,
@@ -173,7 +173,7 @@ class KilledError(Exception):
 def test_a_training_killed_in_both_stages_resumes_to_the_same_weights(
     checkpoint, tiny_data, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("rd4ad.fitting.SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("rd4ad.training.session.SAVE_EVERY_SECONDS", 0.0)
     out = tmp_path / "part.safetensors"
     for stage, n_images in (("descriptors", 21), ("students", 14)):
 

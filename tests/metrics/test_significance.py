@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from scipy.special import ndtr
 
-from rd4ad.figures import DEFINITIONS
 from rd4ad.metrics import (
     bootstrap,
     image_figures,
@@ -13,6 +12,7 @@ from rd4ad.metrics import (
     pixel_figures,
     pixel_statistics,
 )
+from rd4ad.metrics.category import DEFINITIONS
 from rd4ad.metrics.significance import figures_of_counts, resamples
 
 

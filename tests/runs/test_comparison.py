@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from rd4ad import metrics
-from rd4ad.comparison import (
+from rd4ad.metrics.category import DEFINITIONS, figures
+from rd4ad.runs.comparison import (
     NOT_STORED,
     SETTING,
     add_intervals,
@@ -12,8 +13,7 @@ from rd4ad.comparison import (
     resample,
     seed_spread,
 )
-from rd4ad.figures import DEFINITIONS, figures
-from rd4ad.store import METRIC_COLUMNS, RECORD_KEYS, read_run, write_run
+from rd4ad.runs.store import METRIC_COLUMNS, RECORD_KEYS, read_run, write_run
 
 N_IMAGES, SIZE_PX = 12, 32
 SCORING = {"layers": "1", "fusion": "sum", "sigma_px": 0.0}

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rd4ad.index import broken_runs, figures_of, read_index, scan_runs, update_index, variant
-from rd4ad.store import read_run
+from rd4ad.runs.index import broken_runs, figures_of, read_index, scan_runs, update_index, variant
+from rd4ad.runs.store import read_run
 
 
 @pytest.fixture

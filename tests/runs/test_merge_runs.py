@@ -3,9 +3,9 @@ import shutil
 import pandas as pd
 import pytest
 
-from rd4ad.cli import main
-from rd4ad.index import scan_runs
-from rd4ad.merging import merge
+from rd4ad.cli.parser import main
+from rd4ad.runs.index import scan_runs
+from rd4ad.runs.merge_runs import merge
 
 
 @pytest.fixture

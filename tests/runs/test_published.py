@@ -3,9 +3,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rd4ad.published import GROUPS, KEYS, OBJECTS, TEXTURES, average, averages, read_published
+from rd4ad.runs.published import GROUPS, KEYS, OBJECTS, TEXTURES, average, averages, read_published
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 METRICS = ("image_auroc", "pixel_auroc", "pro")
 
 

@@ -4,11 +4,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from rd4ad import metrics
-from rd4ad.figures import DEFINITIONS
+from rd4ad.metrics.category import DEFINITIONS
+from rd4ad.runs import rescoring
+from rd4ad.runs.store import read_run
 from rd4ad.scoring import Scoring, anomaly_maps
-from rd4ad.store import read_run
-from rd4ad.web import lab
-from rd4ad.web.studies import completed, stored_figures, usual_figures
+from rd4ad.web.explorer.screens.limitations import completed, stored_figures, usual_figures
 
 
 @pytest.fixture(scope="module")
@@ -18,11 +18,11 @@ def run(part_results):
 
 def rescored(run, scoring, masks=True):
     labels = run.images()["label"].to_numpy()
-    return lab.rescore(run.distances(), scoring, 64, labels, run.masks() if masks else None)
+    return rescoring.rescore(run.distances(), scoring, 64, labels, run.masks() if masks else None)
 
 
 def test_scoring_again_gives_the_stored_figures(run):
-    found = rescored(run, lab.own_scoring(run)).figures
+    found = rescored(run, rescoring.own_scoring(run)).figures
     assert found == pytest.approx(usual_figures(run), abs=1e-12)
     assert set(found) == set(DEFINITIONS)
 
@@ -35,7 +35,7 @@ def test_any_scoring_of_the_grid_gives_its_stored_figures(run, layers, fusion):
 
 
 def test_without_masks_image_figures_stand_and_the_reason_is_told(run):
-    found = rescored(run, lab.own_scoring(run), masks=False)
+    found = rescored(run, rescoring.own_scoring(run), masks=False)
     assert found.figures["image_auroc"] == usual_figures(run)["image_auroc"]
     assert np.isnan(found.figures["pixel_auroc"])
     assert found.reason == "the category has no masks"
@@ -50,7 +50,7 @@ def test_a_scoring_outside_the_grid_has_no_stored_figures(run):
 def test_counts_are_those_of_the_definitions(threshold):
     rng = np.random.default_rng(1)
     images = pd.DataFrame({"label": rng.integers(0, 2, 50), "score": rng.random(50).round(2)})
-    counts = lab.confusion(images, threshold)
+    counts = rescoring.confusion(images, threshold)
     called = images["score"] >= threshold
     assert counts["found"] == int((called & (images["label"] == 1)).sum())
     assert counts["false alarm"] == int((called & (images["label"] == 0)).sum())
@@ -59,20 +59,20 @@ def test_counts_are_those_of_the_definitions(threshold):
 
 def test_wrong_images_come_first_the_worst_on_top():
     images = pd.DataFrame({"label": [0, 0, 1, 1, 0], "score": [0.1, 0.9, 0.2, 0.8, 0.55]})
-    ordered = lab.by_error(images, 0.5)
+    ordered = rescoring.by_error(images, 0.5)
     assert ordered["outcome"].tolist()[:3] == ["false alarm", "missed", "false alarm"]
     assert ordered["score"].tolist()[:3] == [0.9, 0.2, 0.55]
 
 
 def test_every_definition_of_pro_is_the_metrics_own(run):
-    scored = rescored(run, lab.own_scoring(run))
-    maps = anomaly_maps(run.distances(), lab.own_scoring(run), 64)
-    found = lab.pro_by_definition(run.masks(), maps)
+    scored = rescored(run, rescoring.own_scoring(run))
+    maps = anomaly_maps(run.distances(), rescoring.own_scoring(run), 64)
+    found = rescoring.pro_by_definition(run.masks(), maps)
     assert found["MVTec, limit 0.3"] == pytest.approx(scored.figures["aupro"])
     assert found["MVTec, limit 0.05"] == pytest.approx(scored.figures["aupro_0.05"])
-    assert found[lab.PER_IMAGE] == pytest.approx(scored.figures["aupro_per_image"])
-    whole = lab.pro_curve(run.masks(), maps)
-    assert found["no limit (1.0)"] == pytest.approx(lab.area(whole), abs=1e-4)
+    assert found[rescoring.PER_IMAGE] == pytest.approx(scored.figures["aupro_per_image"])
+    whole = rescoring.pro_curve(run.masks(), maps)
+    assert found["no limit (1.0)"] == pytest.approx(rescoring.area(whole), abs=1e-4)
     assert found["no limit (1.0)"] == pytest.approx(metrics.aupro(run.masks(), maps, fpr_limit=1.0))
 
 
@@ -81,7 +81,7 @@ def test_the_curve_of_single_images_is_the_mean_of_their_own():
     masks[0, 0, :2] = True  # the second image is normal and plays no part
     maps = np.arange(32, dtype=np.float32).reshape(2, 4, 4)
     maps[0, 0, :2] = 100
-    assert lab.per_image_curve(masks, maps)["y"].tolist() == pytest.approx([1.0] * 121)
+    assert rescoring.per_image_curve(masks, maps)["y"].tolist() == pytest.approx([1.0] * 121)
 
 
 def test_halves_of_the_mask_are_ranked_against_the_same_normal_pixels():
@@ -93,7 +93,7 @@ def test_halves_of_the_mask_are_ranked_against_the_same_normal_pixels():
     nominal = np.zeros((16, 16), bool)
     nominal[2:10, 2:6] = True
     of_them = np.array([True, True, True, False, False, False])
-    found = lab.split_auroc(maps, masks, nominal, of_them)
+    found = rescoring.split_auroc(maps, masks, nominal, of_them)
     normal = maps[~masks]
     for name, half in {
         "whole mask": masks & of_them[:, None, None],
@@ -109,5 +109,5 @@ def test_an_empty_half_is_undefined():
     masks = np.zeros((2, 4, 4), bool)
     masks[0, 0, 0] = True
     maps = np.random.default_rng(0).random((2, 4, 4))
-    found = lab.split_auroc(maps, masks, np.zeros((4, 4), bool), np.array([True, False]))
+    found = rescoring.split_auroc(maps, masks, np.zeros((4, 4), bool), np.array([True, False]))
     assert np.isnan(found["where it should be"])

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rd4ad import store
-from rd4ad.index import broken_runs, read_index, scan_runs, update_index
 from rd4ad.metrics import pixel_statistics
-from rd4ad.store import (
+from rd4ad.runs import store
+from rd4ad.runs.index import broken_runs, read_index, scan_runs, update_index
+from rd4ad.runs.store import (
     RECORD_KEYS,
     SCHEMA,
     decode,

@@ -1,7 +1,7 @@
 import pytest
 
 from rd4ad.config import TrainingConfig
-from rd4ad.grid import Cell, GridError, read_grid
+from rd4ad.sweeps.grid import Cell, GridError, read_grid
 
 
 @pytest.fixture

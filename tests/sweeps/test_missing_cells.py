@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rd4ad.cli import main
-from rd4ad.completeness import answers, completeness, filling, matrix
+from rd4ad.cli.parser import main
 from rd4ad.config import TrainingConfig
-from rd4ad.grid import Cell, read_grid
-from rd4ad.sweep import Study, planned, run_task
+from rd4ad.sweeps.grid import Cell, read_grid
+from rd4ad.sweeps.missing_cells import answers, completeness, filling, matrix
+from rd4ad.sweeps.tasks import Study, planned, run_task
 
 CONFIG = TrainingConfig(backbone="compact", size_px=64, epochs=1, batch_size=4, holdout=0)
 GRID = "category: part\nbackbone: compact\nsize_px: 64\nbatch_size: 4\nepochs: 1\nseed: [0, 1]\n"
@@ -42,7 +42,7 @@ def test_a_run_answers_the_cell_that_left_it_and_no_other(tiny_data, tmp_path):
 
 
 def scan_one(study, run_id):
-    from rd4ad.store import read_run
+    from rd4ad.runs.store import read_run
 
     return read_run(study.folder / "runs" / run_id).record
 

@@ -12,13 +12,13 @@ from threading import Thread
 
 import pytest
 
-from rd4ad import cluster
-from rd4ad.cli import main
-from rd4ad.cluster import ClusterError, Demand, on_ray
+from rd4ad.cli.parser import main
 from rd4ad.config import TrainingConfig
-from rd4ad.grid import Cell
-from rd4ad.index import scan_runs
-from rd4ad.sweep import Study, Task, locally, planned
+from rd4ad.runs.index import scan_runs
+from rd4ad.sweeps import ray_engine
+from rd4ad.sweeps.grid import Cell
+from rd4ad.sweeps.ray_engine import ClusterError, Demand, on_ray
+from rd4ad.sweeps.tasks import Study, Task, locally, planned
 
 ray = pytest.importorskip("ray", reason="Ray is an optional extra: pip install '.[cluster]'")
 
@@ -175,7 +175,7 @@ def test_a_cell_that_no_node_can_hold_is_refused_and_does_not_wait(study, nodes)
 
 
 def test_an_address_where_no_cluster_answers_is_told_in_time(study, monkeypatch):
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 4)
+    monkeypatch.setattr(ray_engine, "CONNECT_SECONDS", 4)
     began = time.monotonic()
     with pytest.raises(
         ClusterError, match=r"no Ray cluster answers at 127\.0\.0\.1:1 within 4 sec"

@@ -11,12 +11,12 @@ from threading import Thread
 import pytest
 from filelock import FileLock
 
-from rd4ad.cli import main
+from rd4ad.cli.parser import main
 from rd4ad.config import TrainingConfig
-from rd4ad.forecast import estimate
-from rd4ad.grid import Cell
-from rd4ad.index import scan_runs
-from rd4ad.sweep import Study, Task, locally, planned, run_task, shard
+from rd4ad.runs.index import scan_runs
+from rd4ad.sweeps.forecast import estimate
+from rd4ad.sweeps.grid import Cell
+from rd4ad.sweeps.tasks import Study, Task, locally, planned, run_task, shard
 
 CONFIG = TrainingConfig(backbone="compact", size_px=64, epochs=2, batch_size=4, holdout=0)
 LONG = replace(CONFIG, epochs=20_000)
@@ -165,7 +165,7 @@ def test_the_command_says_what_there_is_to_do_does_it_and_does_it_once(sweep, tm
 
 
 def test_what_cannot_be_swept_is_told_before_any_work(sweep, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("rd4ad.commands.sweep.MANY_CELLS", 1)
+    monkeypatch.setattr("rd4ad.cli.sweep.MANY_CELLS", 1)
     code, _, errors = sweep()
     assert (code, "say --yes" in errors) == (2, True)
     for options in (("--workers", "0"), ("--threads", "0")):

@@ -15,17 +15,17 @@ import torch
 from rd4ad.catalogue import BACKBONE_NAMES
 from rd4ad.config import LOSS_NAMES, Stop, TrainingConfig
 from rd4ad.data.folders import DatasetError, split_holdout
-from rd4ad.fitting import Reporter, batches, state_path, teacher_features
 from rd4ad.methods.backbones import BACKBONES, Teacher
 from rd4ad.methods.reverse_distillation import LOSSES, ReverseDistillation
-from rd4ad.training import train
+from rd4ad.training.category import train
+from rd4ad.training.session import Reporter, batches, state_path, teacher_features
 
 CONFIG = TrainingConfig(backbone="compact", size_px=64, epochs=3, batch_size=4, holdout=0.0)
 PATIENT = Stop(patience=3)
 
 
 def tensors_sha256(path):
-    from rd4ad.checkpoint import read_checkpoint
+    from rd4ad.inference.checkpoint import read_checkpoint
 
     _, tensors = read_checkpoint(path)
     content = b"".join(tensors[key].tobytes() for key in sorted(tensors))
@@ -47,7 +47,7 @@ class KilledError(Exception):
 
 
 def test_a_killed_training_resumes_to_the_same_weights(tiny_data, tmp_path, monkeypatch):
-    monkeypatch.setattr("rd4ad.fitting.SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("rd4ad.training.session.SAVE_EVERY_SECONDS", 0.0)
     straight, resumed = tmp_path / "straight.safetensors", tmp_path / "resumed.safetensors"
     train(tiny_data, "part", CONFIG, out=straight)
 
@@ -84,7 +84,7 @@ def test_ctrl_c_leaves_a_whole_state_or_none(tiny_data, tmp_path):
 
 
 def test_a_state_of_another_configuration_is_refused(tiny_data, tmp_path, monkeypatch):
-    monkeypatch.setattr("rd4ad.fitting.SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("rd4ad.training.session.SAVE_EVERY_SECONDS", 0.0)
     out = tmp_path / "part.safetensors"
 
     def kill(progress):
@@ -154,7 +154,7 @@ def test_patience_ends_a_training_by_held_out_normals_and_resumes_to_the_same(ti
             raise KilledError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rd4ad.fitting.SAVE_EVERY_SECONDS", 0.0)
+        patch.setattr("rd4ad.training.session.SAVE_EVERY_SECONDS", 0.0)
         with pytest.raises(KilledError):
             train(tiny_data, "part", config, out=out, stop=PATIENT, on_progress=kill)
     resumed = train(tiny_data, "part", config, out=out, stop=PATIENT)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from rd4ad.web import reading
+from rd4ad.web.explorer import index_cache
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -17,16 +17,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the published figures without any run, which the pages read."""
     shutil.copytree(REPOSITORY / "results/published", tmp_path / "published")
-    monkeypatch.setattr(reading, "RESULTS", tmp_path)
-    monkeypatch.setattr(reading, "DATA", tmp_path / "nowhere")
+    monkeypatch.setattr(index_cache, "RESULTS", tmp_path)
+    monkeypatch.setattr(index_cache, "DATA", tmp_path / "nowhere")
     return tmp_path
 
 
 @pytest.fixture
 def measured(part_results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """`part_results`, which the pages read; no data set is on disk."""
-    monkeypatch.setattr(reading, "RESULTS", part_results)
-    monkeypatch.setattr(reading, "DATA", part_results / "nowhere")
+    monkeypatch.setattr(index_cache, "RESULTS", part_results)
+    monkeypatch.setattr(index_cache, "DATA", part_results / "nowhere")
     return part_results
 
 

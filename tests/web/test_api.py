@@ -12,12 +12,12 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from rd4ad.data.parts import render
-from rd4ad.index import read_index
+from rd4ad.runs.index import read_index
 from rd4ad.web import api
-from rd4ad.web.answers import Kept
-from rd4ad.web.judging import BusyError, Detectors, Judgement
 from rd4ad.web.limits import BodyLimit
-from rd4ad.web.uploads import MAX_BYTES
+from rd4ad.web.live.detectors import BusyError, Detectors, Judgement
+from rd4ad.web.live.judgments import Kept
+from rd4ad.web.live.uploads import MAX_BYTES
 
 KEPT = Kept()
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from rd4ad.web.limits import BodyLimit, Buckets, Limits, RateLimit, client_address
-from rd4ad.web.uploads import MAX_BYTES
+from rd4ad.web.live.uploads import MAX_BYTES
 
 
 async def read_all(request: Request) -> PlainTextResponse:

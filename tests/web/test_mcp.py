@@ -10,7 +10,7 @@ mcp = pytest.importorskip("mcp")
 from mcp import ClientSession  # noqa: E402
 from mcp.client.streamable_http import streamable_http_client  # noqa: E402
 
-PICTURE = Path(__file__).resolve().parents[2] / "rd4ad/web/examples/transistor_good.jpg"
+PICTURE = Path(__file__).resolve().parents[2] / "rd4ad/web/live/examples/transistor_good.jpg"
 DATA = "data:image/jpeg;base64," + base64.b64encode(PICTURE.read_bytes()).decode()
 
 

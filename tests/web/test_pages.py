@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from rd4ad.index import SCHEMA, read_index, update_index, write_index
-from rd4ad.web import reading
-from rd4ad.web.units import PERCENT
+from rd4ad.runs.index import SCHEMA, read_index, update_index, write_index
+from rd4ad.web.explorer import index_cache
+from rd4ad.web.explorer.units import PERCENT
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = ["app.py", *(f"pages/{p.name}" for p in sorted((REPOSITORY / "pages").glob("*.py")))]
@@ -234,7 +234,7 @@ def test_a_category_without_a_run_says_how_to_measure_it(results, opened):
 
 
 def test_images_on_disk_are_named_as_a_source(results, monkeypatch, tiny_data, opened):
-    monkeypatch.setattr(reading, "DATA", tiny_data)
+    monkeypatch.setattr(index_cache, "DATA", tiny_data)
     assert any("MVTec AD: part" in caption.value for caption in opened().sidebar.caption)
 
 
@@ -299,8 +299,8 @@ def test_measured_costs_come_from_every_record_and_each_case_from_the_first(resu
 @pytest.fixture
 def novelties(novelty_results, novelty_data, monkeypatch):
     """`novelty_results` and their images, which the pages read."""
-    monkeypatch.setattr(reading, "RESULTS", novelty_results)
-    monkeypatch.setattr(reading, "DATA", novelty_data)
+    monkeypatch.setattr(index_cache, "RESULTS", novelty_results)
+    monkeypatch.setattr(index_cache, "DATA", novelty_data)
     return novelty_results
 
 
@@ -316,7 +316,7 @@ def test_the_novelty_page_has_a_row_a_class_and_their_mean_beside_the_papers(nov
 
 def test_the_novelty_page_shows_images_where_they_are_on_disk(novelties, opened, monkeypatch):
     assert any("read from this machine" in c.value for c in opened("pages/novelty.py").caption)
-    monkeypatch.setattr(reading, "DATA", novelties / "nowhere")
+    monkeypatch.setattr(index_cache, "DATA", novelties / "nowhere")
     assert any("RD4AD_DATA" in c.value for c in opened("pages/novelty.py").caption)
 
 

@@ -41,7 +41,7 @@ def test_the_operators_detectors_stand_beside_the_bundled_ones(monkeypatch, tmp_
 
 
 def test_the_server_answers_before_gradio_is_imported_and_all_of_it_without_torch():
-    picture = next((serve.HOME / "rd4ad/web/examples").glob("transistor*"))
+    picture = next((serve.HOME / "rd4ad/web/live/examples").glob("transistor*"))
     code = (
         "import sys; sys.modules['torch'] = sys.modules['torchvision'] = None\n"
         "from fastapi.testclient import TestClient\n"

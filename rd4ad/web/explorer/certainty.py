@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from rd4ad.comparison import NOT_STORED, Difference, Resampled, differences
-from rd4ad.store import Run
-from rd4ad.web.leaderboard import AVERAGES, PRO_DEFINITIONS, labels
-from rd4ad.web.tables import FIGURES, Text, readable, with_interval
+from rd4ad.runs.comparison import NOT_STORED, Difference, Resampled, differences
+from rd4ad.runs.store import Run
+from rd4ad.web.explorer.screens.leaderboard import AVERAGES, PRO_DEFINITIONS, labels
+from rd4ad.web.explorer.tables import FIGURES, Text, readable, with_interval
 
 Runs = Callable[[tuple[str, ...]], Resampled]
 
@@ -33,7 +33,7 @@ def of_columns(
     """Return the difference of two columns by category, averages left out, as far as it is known.
 
     Args:
-        cells: of one metric; see `rd4ad.web.leaderboard.choose`.
+        cells: of one metric; see `rd4ad.web.explorer.screens.leaderboard.choose`.
         first: label of a column.
         second: label of another.
         resampled: returns the mean of runs, by their ids; may raise ValueError, the reason.
@@ -103,7 +103,7 @@ def seeds_table(spread: pd.DataFrame, text: Text) -> pd.DataFrame:
     """Return mean ± standard deviation of every setting with several seeds, as text.
 
     Args:
-        spread: of one category; see `rd4ad.comparison.seed_spread`.
+        spread: of one category; see `rd4ad.runs.comparison.seed_spread`.
         text: prints one figure.
     """
     spread = spread.dropna(subset="sd")

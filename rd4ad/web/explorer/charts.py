@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
-from rd4ad.web.look import ACCENT, DEFECT, NORMAL, SERIES, colour, marker
+from rd4ad.web.explorer.style import ACCENT, DEFECT, NORMAL, SERIES, colour, marker
 
 AXES = {
     "image_roc": ("False-positive rate of images", "True-positive rate of images"),
@@ -196,7 +196,7 @@ def dots(cells: pd.DataFrame, labels: Sequence[str], factor: float, unit: str) -
     """Return the figures of one category as a strip of dots, best on the right.
 
     Args:
-        cells: rows with `value`, `method` and `kind`; see `rd4ad.web.leaderboard`.
+        cells: rows with `value`, `method` and `kind`; see `rd4ad.web.explorer.screens.leaderboard`.
         labels: of the columns that they stand in.
         factor: times the fraction is what is shown.
         unit: name of what is shown.

@@ -1,14 +1,10 @@
 """The frame of every page: title, menu, units, and where the figures come from."""
 
-import os
-import sys
-from typing import NoReturn
-
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from rd4ad.web import reading
-from rd4ad.web.units import UNITS, Units
+from rd4ad.web.explorer import index_cache
+from rd4ad.web.explorer.units import UNITS, Units
 
 NAME = "RD4AD Explorer"
 MENU = {
@@ -65,20 +61,12 @@ def open_page(title: str, answer: str) -> Units:
 
 
 def _sources() -> str:
-    found = ", ".join(reading.categories_on_disk())
+    found = ", ".join(index_cache.categories_on_disk())
     images = found or "not on disk; RD4AD_DATA names the folder of categories"
-    n_runs = reading.n_stored()
+    n_runs = index_cache.n_stored()
     return f"**Data source** · runs stored: {n_runs} · images: generated parts; MVTec AD: {images}"
 
 
 def under_streamlit() -> bool:
     """Return whether Streamlit runs the script, and not plain Python."""
     return get_script_run_ctx(suppress_warning=True) is not None
-
-
-def serve_everything() -> NoReturn:
-    """Serve explorer, live demo and API until stopped, then leave."""
-    from rd4ad.web.serve import serve
-
-    serve(host="0.0.0.0", port=int(os.environ.get("PORT", "7860")))
-    sys.exit()

@@ -8,11 +8,11 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from rd4ad import metrics
+from rd4ad.inference.overlay import OUTLINE, outline, overlay
+from rd4ad.runs.rescoring import own_scoring
+from rd4ad.runs.store import Run
 from rd4ad.scoring import anomaly_maps
-from rd4ad.store import Run
-from rd4ad.web import contents
-from rd4ad.web.lab import own_scoring
-from rd4ad.web.overlay import OUTLINE, outline, overlay
+from rd4ad.web.explorer import run_cache
 
 VIEWS = {"overlay": "Map over image", "image": "Image", "map": "Map"}
 MEANING = {
@@ -68,8 +68,8 @@ def show(run: Run, chosen: pd.DataFrame, threshold: float, view: str, opacity: f
         opacity: of the map's full colour.
     """
     maps = default_maps(run, list(chosen.index))
-    masks = contents.masks_of(run)
-    pictures = [contents.test_image(run, name) for name in chosen["image"]]
+    masks = run_cache.masks_of(run)
+    pictures = [run_cache.test_image(run, name) for name in chosen["image"]]
     if view == "map" or all(picture is None for picture in pictures):
         if view != "map":
             st.info(
@@ -105,7 +105,7 @@ def show(run: Run, chosen: pd.DataFrame, threshold: float, view: str, opacity: f
 
 
 def _ends(run: Run, threshold: float) -> tuple[float, float]:
-    images = contents.images_of(run)
+    images = run_cache.images_of(run)
     low = float(images.loc[images["label"] == 0, "score"].median())
     low = min(low, threshold * 0.9) if low == low else threshold / 2  # nan: no normal image
     return low, max(2 * threshold - low, low + 1e-6)
@@ -113,5 +113,5 @@ def _ends(run: Run, threshold: float) -> tuple[float, float]:
 
 def default_maps(run: Run, positions: list[int]) -> NDArray[np.float32]:
     """Return anomaly maps of some test images of a run at its own scoring."""
-    some = {layer: stack[positions] for layer, stack in contents.distances_of(run).items()}
+    some = {layer: stack[positions] for layer, stack in run_cache.distances_of(run).items()}
     return anomaly_maps(some, own_scoring(run), int(run.record["size_px"]))

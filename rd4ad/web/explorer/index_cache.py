@@ -11,15 +11,15 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from rd4ad.comparison import seed_spread
-from rd4ad.data.novelty import TITLES
-from rd4ad.index import broken_runs, figures_of, read_index, run_folders
-from rd4ad.published import averages, read_published
-from rd4ad.store import named
-from rd4ad.web.home import HOME
-from rd4ad.web.leaderboard import measured_cells, published_cells
-from rd4ad.web.tables import in_order, of_category
-from rd4ad.web.widgets import empty
+from rd4ad.data.one_class import TITLES
+from rd4ad.home import HOME
+from rd4ad.runs.comparison import seed_spread
+from rd4ad.runs.index import broken_runs, figures_of, read_index, run_folders
+from rd4ad.runs.published import averages, read_published
+from rd4ad.runs.store import named
+from rd4ad.web.explorer.screens.leaderboard import measured_cells, published_cells
+from rd4ad.web.explorer.tables import in_order, of_category
+from rd4ad.web.explorer.widgets import empty
 
 # It warns of every cached function made before Streamlit runs, as `rd4ad serve` makes them.
 logging.getLogger("streamlit.runtime.caching.cache_data_api").setLevel(logging.ERROR)
@@ -36,7 +36,7 @@ def categories_on_disk() -> list[str]:
 
 
 def published() -> pd.DataFrame:
-    """Return the cells of the published figures; see `rd4ad.web.leaderboard`."""
+    """Return the cells of the published figures; see `rd4ad.web.explorer.screens.leaderboard`."""
     names = ("published/mvtec.csv", "published/mvtec_later.csv")
     return _published(RESULTS, [modified_at(RESULTS / name) for name in names])
 

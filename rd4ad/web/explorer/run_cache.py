@@ -9,21 +9,22 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from rd4ad.comparison import Difference, Resampled, mean_of, resample
 from rd4ad.data.folders import DatasetError
-from rd4ad.data.novelty import TITLES, images_by_name, set_named
+from rd4ad.data.one_class import TITLES, images_by_name, set_named
+from rd4ad.runs import dataset_images, rescoring
+from rd4ad.runs.comparison import Difference, Resampled, mean_of, resample
+from rd4ad.runs.store import Run, read_run
 from rd4ad.scoring import anomaly_maps, layers_name
-from rd4ad.store import Run, read_run
-from rd4ad.web import certainty, lab, pictures, reading
-from rd4ad.web.audit import Upload
-from rd4ad.web.leaderboard import unqualified
-from rd4ad.web.reading import modified_at
-from rd4ad.web.tables import of_category, run_label
+from rd4ad.web.explorer import certainty, index_cache
+from rd4ad.web.explorer.index_cache import modified_at
+from rd4ad.web.explorer.screens.leaderboard import unqualified
+from rd4ad.web.explorer.screens.pro_auditor import Upload
+from rd4ad.web.explorer.tables import of_category, run_label
 
 
 def novelty_runs() -> list[Run]:
     """Return the listed runs of one-class novelty; what cannot be read is said on the page."""
-    return [run for run in map(run_named, reading.novelty_names()) if run is not None]
+    return [run for run in map(run_named, index_cache.novelty_names()) if run is not None]
 
 
 def roc_by_class(runs: Mapping[str, Run]) -> dict[str, pd.DataFrame]:
@@ -39,14 +40,15 @@ def novelty_images(dataset: str) -> dict[str, NDArray[np.uint8]]:
         dataset: its title.
     """
     chosen = set_named(TITLES[dataset])
-    return _novelty_images(reading.DATA, TITLES[dataset]) if chosen.is_shown else {}
+    return _novelty_images(index_cache.DATA, TITLES[dataset]) if chosen.is_shown else {}
 
 
 def run_named(run_id: str) -> Run | None:
     """Return a run, its record and figures in memory; None, said on the page, if it is broken."""
     try:
         return _run(
-            reading.RESULTS / "runs" / run_id, modified_at(reading.RESULTS / "runs" / run_id)
+            index_cache.RESULTS / "runs" / run_id,
+            modified_at(index_cache.RESULTS / "runs" / run_id),
         )
     except ValueError as error:
         st.warning(f"This run cannot be read. {error}", icon=":material/warning:")
@@ -64,10 +66,10 @@ def curves_of(run: Run) -> pd.DataFrame:
 
 
 def certainty_of(cells: pd.DataFrame, first: str, second: str) -> dict[str, Difference]:
-    """Return how sure the difference of two columns is; see `rd4ad.web.certainty`."""
+    """Return how sure the difference of two columns is; see `rd4ad.web.explorer.certainty`."""
 
     def resampled(run_ids: tuple[str, ...]) -> Resampled:
-        paths = [reading.RESULTS / "runs" / run_id for run_id in run_ids]
+        paths = [index_cache.RESULTS / "runs" / run_id for run_id in run_ids]
         return mean_of([_resampled(path, modified_at(path)) for path in paths])
 
     return certainty.of_columns(cells, first, second, resampled)
@@ -79,18 +81,18 @@ def distances_of(run: Run) -> dict[int, NDArray[np.float32]]:
 
 
 def test_image(run: Run, name: str) -> NDArray[np.uint8] | None:
-    """Return a test image of a run; see `rd4ad.web.pictures.test_image`."""
-    return _picture(run.path, modified_at(run.path), name, reading.DATA)
+    """Return a test image of a run; see `rd4ad.runs.dataset_images.test_image`."""
+    return _picture(run.path, modified_at(run.path), name, index_cache.DATA)
 
 
 def masks_of(run: Run) -> NDArray[np.bool_] | None:
     """Return the masks of a run's test images; None where they are not to be had here."""
-    return _masks(run.path, modified_at(run.path), reading.DATA)
+    return _masks(run.path, modified_at(run.path), index_cache.DATA)
 
 
-def rescored(run: Run, layers: tuple[int, ...], fusion: str, sigma_px: float) -> lab.Rescored:
+def rescored(run: Run, layers: tuple[int, ...], fusion: str, sigma_px: float) -> rescoring.Rescored:
     """Return scores and figures of a run under another scoring."""
-    return _rescored(run.path, modified_at(run.path), reading.DATA, layers, fusion, sigma_px)
+    return _rescored(run.path, modified_at(run.path), index_cache.DATA, layers, fusion, sigma_px)
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,9 @@ def split_by_place(run: Run, layers: tuple[int, ...], fusion: str, sigma_px: flo
 
     None where the category has no defect `misplaced`, or its masks are not to be had here.
     """
-    return _split_by_place(run.path, modified_at(run.path), reading.DATA, layers, fusion, sigma_px)
+    return _split_by_place(
+        run.path, modified_at(run.path), index_cache.DATA, layers, fusion, sigma_px
+    )
 
 
 def split_by_layer(run: Run, sigma_px: float) -> pd.DataFrame:
@@ -132,26 +136,26 @@ class Audit:
 def audited(upload: Upload) -> Audit:
     """Return every PRO figure of maps and masks at hand."""
     if not upload.masks.any() or upload.masks.all():
-        return Audit(lab.pro_by_definition(upload.masks, upload.maps), {})
+        return Audit(rescoring.pro_by_definition(upload.masks, upload.maps), {})
     curves = {
-        "whole category": lab.pro_curve(upload.masks, upload.maps),
-        "mean of each image's own": lab.per_image_curve(upload.masks, upload.maps),
+        "whole category": rescoring.pro_curve(upload.masks, upload.maps),
+        "mean of each image's own": rescoring.per_image_curve(upload.masks, upload.maps),
     }
-    return Audit(lab.pro_by_definition(upload.masks, upload.maps), curves)
+    return Audit(rescoring.pro_by_definition(upload.masks, upload.maps), curves)
 
 
 def audited_run(run: Run) -> Audit:
     """Return every PRO figure of a run at its own scoring; from its stored curve without masks."""
     if masks_of(run) is not None:
-        return _audited_run(run.path, modified_at(run.path), reading.DATA)
+        return _audited_run(run.path, modified_at(run.path), index_cache.DATA)
     own = run.metrics[run.metrics["is_default"]].set_index("metric")["value"].astype(float)
     curves = curves_of(run)
     whole = curves[curves["curve"] == "pro"]
     figures = {
         "MVTec, limit 0.3": own["aupro"],
         "MVTec, limit 0.05": own["aupro_0.05"],
-        "no limit (1.0)": lab.area(whole),
-        lab.PER_IMAGE: own["aupro_per_image"],
+        "no limit (1.0)": rescoring.area(whole),
+        rescoring.PER_IMAGE: own["aupro_per_image"],
     }
     note = (
         "From the stored figures and the stored curve: the masks are not on this machine, so the "
@@ -162,8 +166,8 @@ def audited_run(run: Run) -> Audit:
 
 def curves_by_label(runs: pd.DataFrame, kind: str) -> dict[str, pd.DataFrame]:
     """Return one kind of curve of several runs (rows of `measured`) by the run's label."""
-    modified = modified_at(reading.RESULTS / "index.parquet")
-    return _curves_by_label(reading.RESULTS, modified, " ".join(runs["run_id"]), kind, runs)
+    modified = modified_at(index_cache.RESULTS / "index.parquet")
+    return _curves_by_label(index_cache.RESULTS, modified, " ".join(runs["run_id"]), kind, runs)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
@@ -228,23 +232,23 @@ def _distances(path: Path, modified: float) -> dict[int, NDArray[np.float32]]:
 
 @st.cache_data(show_spinner=False, max_entries=32)
 def _picture(path: Path, modified: float, name: str, data: Path) -> NDArray[np.uint8] | None:
-    return pictures.test_image(_run(path, modified), name, data)
+    return dataset_images.test_image(_run(path, modified), name, data)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _masks(path: Path, modified: float, data: Path) -> NDArray[np.bool_] | None:
     names = list(_images(path, modified)["image"])
-    return pictures.masks_of(_run(path, modified), names, data)
+    return dataset_images.masks_of(_run(path, modified), names, data)
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
 def _rescored(
     path: Path, modified: float, data: Path, layers: tuple[int, ...], fusion: str, sigma_px: float
-) -> lab.Rescored:
+) -> rescoring.Rescored:
     run = _run(path, modified)
-    return lab.rescore(
+    return rescoring.rescore(
         _distances(path, modified),
-        replace(lab.own_scoring(run), layers=layers, fusion=fusion, sigma_px=sigma_px),
+        replace(rescoring.own_scoring(run), layers=layers, fusion=fusion, sigma_px=sigma_px),
         int(run.record["size_px"]),
         _images(path, modified)["label"].to_numpy(),
         _masks(path, modified, data),
@@ -259,15 +263,15 @@ def _split_by_place(
     run, masks, images = _run(path, modified), _masks(path, modified, data), _images(path, modified)
     if masks is None:
         return None
-    nominal = pictures.nominal_place(run, masks, list(images["defect_type"]))
+    nominal = dataset_images.nominal_place(run, masks, list(images["defect_type"]))
     if nominal is None:
         return None
     of_them = (images["defect_type"] == "misplaced").to_numpy()
-    scoring = replace(lab.own_scoring(run), layers=layers, fusion=fusion, sigma_px=sigma_px)
+    scoring = replace(rescoring.own_scoring(run), layers=layers, fusion=fusion, sigma_px=sigma_px)
     maps = anomaly_maps(_distances(path, modified), scoring, int(run.record["size_px"]))
-    known = run.record["dataset"] == pictures.GENERATED
+    known = run.record["dataset"] == dataset_images.GENERATED
     return Split(
-        lab.split_auroc(maps, masks, nominal, of_them),
+        rescoring.split_auroc(maps, masks, nominal, of_them),
         f"{of_them.sum()} images show a misplaced part. Every mask covers the part and the place "
         "that it left empty. The empty place looks like plain background: nothing there differs "
         "locally from what the method knows, so only features that see a large surrounding can "
@@ -291,7 +295,7 @@ def _novelty_images(data: Path, key: str) -> dict[str, NDArray[np.uint8]]:
 @st.cache_data(show_spinner="Auditing", max_entries=16)
 def _audited_run(path: Path, modified: float, data: Path) -> Audit:
     run = _run(path, modified)
-    scoring = lab.own_scoring(run)
+    scoring = rescoring.own_scoring(run)
     maps = anomaly_maps(_distances(path, modified), scoring, int(run.record["size_px"]))
     masks = _masks(path, modified, data)
     assert masks is not None  # the caller looked

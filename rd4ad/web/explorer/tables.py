@@ -9,12 +9,12 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from rd4ad.catalogue import DEFAULT_METHOD, METHODS, NO_BACKBONE, title_of
-from rd4ad.comparison import Difference
 from rd4ad.config import TrainingConfig
-from rd4ad.data.novelty import PROTOCOL, TITLES
-from rd4ad.store import Run
-from rd4ad.web.leaderboard import AVERAGES, row_name
-from rd4ad.web.look import BACKBONES, KIND_NAMES
+from rd4ad.data.one_class import PROTOCOL, TITLES
+from rd4ad.runs.comparison import Difference
+from rd4ad.runs.store import Run
+from rd4ad.web.explorer.screens.leaderboard import AVERAGES, row_name
+from rd4ad.web.explorer.style import BACKBONES, KIND_NAMES
 
 Text = Callable[[Any], str]
 MARK = "★"
@@ -39,7 +39,7 @@ def styled(table: pd.DataFrame, best: pd.DataFrame, text: Text, *, heat: bool) -
     """Return the leaderboard with readable row names, the best of each row bold and starred.
 
     Args:
-        table: fractions; see `rd4ad.web.leaderboard.wide`.
+        table: fractions; see `rd4ad.web.explorer.screens.leaderboard.wide`.
         best: which cells are the best of their row.
         text: prints one figure.
         heat: tint every row from its lowest figure to its highest.
@@ -64,9 +64,9 @@ def styled_delta(compared: pd.DataFrame, text: Text, told: Mapping[str, Differen
     """Return the `delta` of two columns with signed differences, wins and losses tinted.
 
     Args:
-        compared: see `rd4ad.web.leaderboard.delta`.
+        compared: see `rd4ad.web.explorer.screens.leaderboard.delta`.
         text: prints one figure.
-        told: see `rd4ad.web.certainty`; where it has an interval, it is shown.
+        told: see `rd4ad.web.explorer.certainty`; where it has an interval, it is shown.
     """
     tint = {"win": "rgba(0, 114, 178, 0.2)", "loss": "rgba(213, 94, 0, 0.2)", "tie": "transparent"}
 
@@ -221,7 +221,7 @@ def in_order(runs: pd.DataFrame) -> pd.DataFrame:
     """Return runs by data set and category, in each RD4AD's of the largest images first.
 
     Args:
-        runs: rows of `rd4ad.index.read_index` at the runs' own scoring.
+        runs: rows of `rd4ad.runs.index.read_index` at the runs' own scoring.
     """
     order = ["dataset", "category", "is_other", "size_px", "backbone", "method", "variant", "seed"]
     ascending = [name != "size_px" for name in order]
@@ -286,7 +286,7 @@ def with_links(runs: pd.DataFrame, text: Text) -> pd.DataFrame:
 
 
 def styled_reproduction(table: pd.DataFrame, text: Text) -> Styler:
-    """Return `rd4ad.web.reproduction.reported_beside` with readable headers, signed differences."""
+    """Return `reproduction.reported_beside` with readable headers, signed differences."""
     names = {
         "method": "Method", "setting": "Setting", "definition": "Definition, ours",
         "reproduced": "Reproduced", "ours": "Backbone, ours", "reported": "Reported",
@@ -357,7 +357,7 @@ def pro_definitions(cells: pd.DataFrame) -> pd.DataFrame:
     """Return who printed PRO figures, of which methods, by which definition as far as stated.
 
     Args:
-        cells: published ones; see `rd4ad.web.leaderboard`.
+        cells: published ones; see `rd4ad.web.explorer.screens.leaderboard`.
     """
     pro = cells[cells["metric"] == "pro"]
     groups = pro.groupby(["by", "definition", "kind", "source"], sort=False)["method"]

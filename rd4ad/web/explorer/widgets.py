@@ -8,10 +8,11 @@ import pandas as pd
 import streamlit as st
 from plotly.graph_objects import Figure
 
-from rd4ad.web import export, grids
-from rd4ad.web.leaderboard import MVTEC, categories, qualified, unqualified
-from rd4ad.web.tables import FIGURES, of_category, run_title
-from rd4ad.web.units import Units, difference
+from rd4ad.web.explorer import downloads
+from rd4ad.web.explorer.screens import ablations
+from rd4ad.web.explorer.screens.leaderboard import MVTEC, categories, qualified, unqualified
+from rd4ad.web.explorer.tables import FIGURES, of_category, run_title
+from rd4ad.web.explorer.units import Units, difference
 
 
 def show(figure: Figure, alt: str, key: str) -> None:
@@ -90,7 +91,7 @@ def hold(
     At first nothing is averaged that does not belong together: see `grids.usual`.
 
     Args:
-        rows: as `rd4ad.web.tables.readable` returns them.
+        rows: as `rd4ad.web.explorer.tables.readable` returns them.
         settings: titles by column.
         laid_out: the other columns.
     """
@@ -99,17 +100,17 @@ def hold(
     if not open_ones:
         st.caption("All other settings have one value alone.")
         return {}
-    usual = grids.usual(rows, list(open_ones), laid_out)
+    usual = ablations.usual(rows, list(open_ones), laid_out)
     fixed = {}
     for column, (name, values) in zip(st.columns(len(open_ones)), open_ones.items(), strict=True):
         with column:
-            texts = {grids.word(value): value for value in values}
+            texts = {ablations.word(value): value for value in values}
             kept = choose(
                 settings[name],
                 ["mean over all", *texts],
                 held_key(name, laid_out),
                 "One value, or the mean over all.",
-                grids.word(usual[name]) if name in usual else "",
+                ablations.word(usual[name]) if name in usual else "",
             )
             if kept in texts:
                 fixed[name] = texts[kept]
@@ -124,11 +125,11 @@ def held_key(name: str, laid_out: Sequence[str]) -> str:
     >>> held_key("fusion", ["layers", "epochs"]), held_key("variant", ["layers", "epochs"])
     ('hold_fusion', 'hold_variant_layers_epochs')
     """
-    return "_".join(["hold", name, *(laid_out if name in grids.TRAINED_WITH else ())])
+    return "_".join(["hold", name, *(laid_out if name in ablations.TRAINED_WITH else ())])
 
 
 def choose_sources(sources: Sequence[str], default: Sequence[str]) -> list[str]:
-    """Return whose figures are shown: a choice of `rd4ad.web.leaderboard.SOURCES`."""
+    """Return whose figures are shown: a choice of `leaderboard.SOURCES`."""
     chosen: list[str] = st.pills(
         "Figures by",
         sources,
@@ -156,7 +157,7 @@ def choose_run(runs: pd.DataFrame, help: str) -> str:
     """Return the id of the run chosen, its category first where there are several.
 
     Args:
-        runs: as `rd4ad.web.reading.measured` returns them.
+        runs: as `rd4ad.web.explorer.index_cache.measured` returns them.
         help: what the choice is for.
     """
     if len(runs.drop_duplicates(["dataset", "category"])) > 1:
@@ -267,10 +268,10 @@ def show_exports(table: pd.DataFrame, best: pd.DataFrame, units: Units, name: st
     """Offer what is shown as CSV, Parquet, Markdown and LaTeX, in the chosen units."""
     scaled = table * units.factor
     files = {
-        "CSV": (export.csv(scaled.round(units.digits + 2)), "csv", "text/csv"),
-        "Parquet": (export.parquet(scaled), "parquet", "application/octet-stream"),
-        "Markdown": (export.markdown(table, best, units.text), "md", "text/markdown"),
-        "LaTeX": (export.latex(table, best, units.text), "tex", "text/x-tex"),
+        "CSV": (downloads.csv(scaled.round(units.digits + 2)), "csv", "text/csv"),
+        "Parquet": (downloads.parquet(scaled), "parquet", "application/octet-stream"),
+        "Markdown": (downloads.markdown(table, best, units.text), "md", "text/markdown"),
+        "LaTeX": (downloads.latex(table, best, units.text), "tex", "text/x-tex"),
     }
     for column, (label, (content, suffix, mime)) in zip(
         st.columns(len(files)), files.items(), strict=True

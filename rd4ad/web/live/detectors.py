@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects, label
 
-from rd4ad.detector import Detector
+from rd4ad.inference.detector import Detector
+from rd4ad.inference.overlay import calibrated_range, common_range
 from rd4ad.scoring import Maps, anomaly_maps
-from rd4ad.web.overlay import calibrated_range, common_range
-from rd4ad.web.uploads import fitted
+from rd4ad.web.live.uploads import fitted
 
 SHOWN_PX = 768
 """Longest side of the picture kept for drawing; the judgement itself is of the whole image."""
 WAITING_SECONDS = 30.0
 """A request that has waited so long for its turn is refused; judging itself takes far less."""
-_LOADED = 4  # detectors kept in memory
+MOST_LOADED = 4  # detectors kept in memory
 _EIGHT_CONNECTED = np.ones((3, 3), int)
 
 
@@ -180,7 +180,7 @@ class Detectors:
         key = (path, path.stat().st_mtime)
         if key not in self._loaded:
             self._loaded[key] = Detector.load(path)
-            while len(self._loaded) > _LOADED:
+            while len(self._loaded) > MOST_LOADED:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(key)
         return self._loaded[key]

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rd4ad.web.charts import normal_scores
-from rd4ad.web.judging import BusyError, Detectors, Judgement
-from rd4ad.web.live_door import guard_pad
-from rd4ad.web.overlay import common_range, overlay
+from rd4ad.inference.overlay import common_range, overlay
+from rd4ad.web.explorer.charts import normal_scores
+from rd4ad.web.live.detectors import BusyError, Detectors, Judgement
+from rd4ad.web.live.door import guard_pad
 
 CANVAS_PX = 280
 BRUSH_PX = 22  # about 2 px of 28, as pens in MNIST are

@@ -18,7 +18,7 @@ from gradio.components.base import server
 from gradio.components.image_editor import AcceptBlobs
 from gradio.utils import get_upload_folder
 
-from rd4ad.web.uploads import RefusedError, check_header, check_header_of_file
+from rd4ad.web.live.uploads import RefusedError, check_header, check_header_of_file
 
 NOT_AN_UPLOAD = "This is not a file that was uploaded here: upload it first."
 """Said of every other path, whether something is there or not."""

@@ -15,12 +15,12 @@ import pandas as pd
 from gradio.events import api
 from numpy.typing import NDArray
 
-from rd4ad.web import answers, drawing
-from rd4ad.web.charts import normal_scores
-from rd4ad.web.judging import BusyError, Detectors, Judgement
-from rd4ad.web.live_door import GuardedBlocks
-from rd4ad.web.overlay import overlay
-from rd4ad.web.uploads import MAX_BYTES, RefusedError, read_upload_file
+from rd4ad.inference.overlay import overlay
+from rd4ad.web.explorer.charts import normal_scores
+from rd4ad.web.live import digit_pad, judgments
+from rd4ad.web.live.detectors import BusyError, Detectors, Judgement
+from rd4ad.web.live.door import GuardedBlocks
+from rd4ad.web.live.uploads import MAX_BYTES, RefusedError, read_upload_file
 
 EXAMPLES = Path(__file__).resolve().parent / "examples"
 """Pictures of generated parts that come with the package, named <part>_<what>.jpg."""
@@ -44,14 +44,14 @@ _CURL = """curl -F image=@part.png "http://localhost:7860/api/v1/predict?detecto
 """
 
 
-def build(detectors: Detectors, kept: answers.Kept) -> gr.Blocks:
+def build(detectors: Detectors, kept: judgments.Kept) -> gr.Blocks:
     """Return the demo.
 
     Args:
         detectors: to choose from.
         kept: where judgements wait to be drawn anew.
     """
-    digits = drawing.digits(detectors.files())
+    digits = digit_pad.digits(detectors.files())
     names = [name for name in detectors.files() if name not in digits]
     first = names[0] if names else None
     with GuardedBlocks(
@@ -118,8 +118,8 @@ def build(detectors: Detectors, kept: answers.Kept) -> gr.Blocks:
                 headers=["file", "score", "verdict", "problem"], label="Scores", interactive=False
             )
         if digits:
-            drawing.add_tab(detectors, digits)
-            demo.load(None, js=drawing.HOLD_BRUSH)
+            digit_pad.add_tab(detectors, digits)
+            demo.load(None, js=digit_pad.HOLD_BRUSH)
         with gr.Accordion("The same from a program", open=False):
             gr.Code(_SNIPPET.format(detector=first or "NAME"), language="python", interactive=False)
             gr.Code(_CURL.format(detector=first or "NAME"), language="shell", interactive=False)
@@ -164,8 +164,8 @@ def build(detectors: Detectors, kept: answers.Kept) -> gr.Blocks:
                 regions above the threshold as boxes in pixels, with area and peak.
             """
             judged = _judge(detectors, image, detector)
-            answer = answers.answer(judged, judged.starting_threshold())
-            return answers.with_map(answer, judged) if with_map else answer
+            answer = judgments.answer(judged, judged.starting_threshold())
+            return judgments.with_map(answer, judged) if with_map else answer
 
         def list_detectors() -> list[str]:
             """List the detectors that predict knows, by the kind of part that each is for."""
@@ -250,7 +250,7 @@ def _view(judged: Judgement, token: str, threshold: float, opacity: float) -> li
         )
     )
     rows = [[r.x, r.y, r.width, r.height, round(100 * r.area, 2), round(r.peak, 3)] for r in found]
-    pictures = (judged.picture, answers.drawn(judged, threshold, opacity))
+    pictures = (judged.picture, judgments.drawn(judged, threshold, opacity))
     return [said, pictures, f"<div class='files'>Keep: {links}</div>", rows]
 
 
@@ -285,7 +285,7 @@ def _judge_all(
             continue
         at = judged.starting_threshold()
         caption = f"{file}: {judged.verdict(at)}, {judged.score:.3f}"
-        pictures.append((answers.drawn(judged, at, 0.75), caption))
+        pictures.append((judgments.drawn(judged, at, 0.75), caption))
         rows.append([file, round(judged.score, 4), judged.verdict(at), ""])
     for path in paths[BATCH:]:
         rows.append([Path(path).name, None, "", f"not judged: more than {BATCH} at once"])

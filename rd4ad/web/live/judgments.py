@@ -13,9 +13,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from rd4ad.web.judging import Judgement
-from rd4ad.web.overlay import marked
-from rd4ad.web.uploads import png
+from rd4ad.inference.overlay import marked
+from rd4ad.web.live.detectors import Judgement
+from rd4ad.web.live.uploads import png
 
 _KEPT = 48
 

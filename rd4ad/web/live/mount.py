@@ -20,10 +20,10 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rd4ad.web import live_address
-from rd4ad.web.answers import Kept
-from rd4ad.web.judging import Detectors
-from rd4ad.web.uploads import MAX_BYTES
+from rd4ad.web.live import address
+from rd4ad.web.live.detectors import Detectors
+from rd4ad.web.live.judgments import Kept
+from rd4ad.web.live.uploads import MAX_BYTES
 
 WAIT_SECONDS = 10.0  # the first page of a start is painted by then
 _AWAKE_SECONDS, _RESTING_SECONDS, _QUIET_SECONDS = 0.005, 0.2, 30.0
@@ -50,7 +50,7 @@ class LiveMount:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as soon as the demo is built."""
-        path = scope["path"].removeprefix(live_address.PATH.rstrip("/"))
+        path = scope["path"].removeprefix(address.PATH.rstrip("/"))
         if scope["type"] == "http" and not is_open(path):
             await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
             return
@@ -64,7 +64,7 @@ class LiveMount:
         await demo(scope, receive, send)
 
     def _is_full(self) -> bool:
-        from rd4ad.web.live_door import stored_bytes  # loads Gradio, which is there by now
+        from rd4ad.web.live.door import stored_bytes  # loads Gradio, which is there by now
 
         return stored_bytes() > self.uploads_mib * 2**20
 
@@ -137,21 +137,21 @@ def build(detectors: Detectors, kept: Kept) -> tuple[FastAPI, ASGIApp, Any]:
     """Return an application whose lifespan is the demo's, the demo as mounted in it, its queue."""
     import gradio as gr
 
-    from rd4ad.web import live
+    from rd4ad.web.live import interface
 
     parent = FastAPI()
-    blocks = live.build(detectors, kept)
+    blocks = interface.build(detectors, kept)
     gr.mount_gradio_app(
         parent,
         blocks,
-        path=live_address.PATH.rstrip("/"),
+        path=address.PATH.rstrip("/"),
         max_file_size=MAX_BYTES,
         ssr_mode=False,
         show_error=True,
         footer_links=[],
-        allowed_paths=[str(live.EXAMPLES)],
-        theme=live.THEME,
-        css=live.CSS,
+        allowed_paths=[str(interface.EXAMPLES)],
+        theme=interface.THEME,
+        css=interface.CSS,
         enable_monitoring=False,
         pwa=False,
         mcp_server=find_spec("mcp") is not None and os.environ.get("RD4AD_MCP") != "0",

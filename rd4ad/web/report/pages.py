@@ -7,13 +7,14 @@ import pandas as pd
 from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
-from rd4ad.index import read_index
-from rd4ad.published import averages, read_published
-from rd4ad.store import read_run
-from rd4ad.web import charts, leaderboard, tables
-from rd4ad.web.leaderboard import METRICS
-from rd4ad.web.look import KIND_NAMES
-from rd4ad.web.units import PERCENT
+from rd4ad.runs.index import read_index
+from rd4ad.runs.published import averages, read_published
+from rd4ad.runs.store import read_run
+from rd4ad.web.explorer import charts, tables
+from rd4ad.web.explorer.screens import leaderboard
+from rd4ad.web.explorer.screens.leaderboard import METRICS
+from rd4ad.web.explorer.style import KIND_NAMES
+from rd4ad.web.explorer.units import PERCENT
 
 _STYLE = """
 :root {color-scheme: light dark}

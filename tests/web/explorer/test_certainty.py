@@ -2,12 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rd4ad.comparison import NOT_STORED, Resampled, seed_spread
-from rd4ad.index import SCHEMA, figures_of, read_index
-from rd4ad.store import read_run
-from rd4ad.web import certainty, leaderboard, tables
-from rd4ad.web.leaderboard import MVTEC
-from rd4ad.web.units import PERCENT
+from rd4ad.runs.comparison import NOT_STORED, Resampled, seed_spread
+from rd4ad.runs.index import SCHEMA, figures_of, read_index
+from rd4ad.runs.store import read_run
+from rd4ad.web.explorer import certainty, tables
+from rd4ad.web.explorer.screens import leaderboard
+from rd4ad.web.explorer.screens.leaderboard import MVTEC
+from rd4ad.web.explorer.units import PERCENT
 
 
 def run_rows(category, value, *, seed=0, metric="image_auroc", **more):

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rd4ad.web import charts, costs, look
+from rd4ad.web.explorer import charts, style
+from rd4ad.web.explorer.screens import complexity
 
 IMAGES = pd.DataFrame(
     {
@@ -74,8 +75,8 @@ def test_kinds_of_figures_differ_by_their_mark_and_methods_by_shape_too():
 
 
 def test_every_method_of_the_paper_has_a_colour_and_a_shape_of_its_own():
-    assert len(set(look.COLOURS.values())) == len(look.COLOURS) == 8
-    assert len(set(look.MARKERS.values())) == len(look.MARKERS) == 8
+    assert len(set(style.COLOURS.values())) == len(style.COLOURS) == 8
+    assert len(set(style.MARKERS.values())) == len(style.MARKERS) == 8
 
 
 def test_costs_of_papers_and_of_this_host_stand_side_by_side():
@@ -94,7 +95,7 @@ def test_costs_of_papers_and_of_this_host_stand_side_by_side():
          "seconds_ratio": 3.9, "memory_mb": 90, "kind": "reproduced", "host": "here",
          "pixel_auroc": 0.9},
     ]  # fmt: skip
-    table = costs.table(published, ours)
+    table = complexity.table(published, ours)
     assert table["label"].tolist() == [
         "SPADE WR50", "RD4AD WR50", "PaDiM WR50", "RD4AD R18 256 px", "RIAD 256 px",
     ]  # fmt: skip
@@ -102,12 +103,12 @@ def test_costs_of_papers_and_of_this_host_stand_side_by_side():
     assert table["seconds_ratio"].tolist()[:2] == pytest.approx([4, 1])
     assert table["seconds_ratio"].isna().tolist()[2:4] == [True, True]  # no RD4AD of that source
     assert table["memory_ratio"].tolist()[:2] == pytest.approx([4, 1])
-    said = costs.ratios_in_words(table)
+    said = complexity.ratios_in_words(table)
     assert said == "As published: SPADE WR50 4.0 ×. As measured: RIAD 256 px 3.9 ×."
     drawn = charts.frontier(table, y="pixel_auroc", y_title="Pixel AUROC", factor=100)
     symbols = [trace.marker.symbol for trace in drawn.data]  # without quality there is no mark
     assert symbols == ["diamond-open", "circle-open", "triangle-down"]
-    assert "SPADE WR50: 1.4 s, 0.965" in costs.in_words(table, "pixel_auroc", "{:.3f}".format)
+    assert "SPADE WR50: 1.4 s, 0.965" in complexity.in_words(table, "pixel_auroc", "{:.3f}".format)
 
 
 def test_a_chart_of_many_curves_stays_small():

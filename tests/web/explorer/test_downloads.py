@@ -3,8 +3,8 @@ import io
 import pandas as pd
 import pytest
 
-from rd4ad.web import export
-from rd4ad.web.units import FRACTION, PERCENT
+from rd4ad.web.explorer import downloads
+from rd4ad.web.explorer.units import FRACTION, PERCENT
 
 TABLE = pd.DataFrame({"○ A_1": [0.981, 0.5], "B & C": [0.97, float("nan")]}, index=["tile", "avg"])
 BEST = pd.DataFrame({"○ A_1": [True, False], "B & C": [False, False]}, index=["tile", "avg"])
@@ -12,32 +12,32 @@ BEST = pd.DataFrame({"○ A_1": [True, False], "B & C": [False, False]}, index=[
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1"])
 def test_text_that_a_spreadsheet_would_run_is_quoted(text):
-    cell = pd.read_csv(io.BytesIO(export.csv(pd.DataFrame({"name": [text]}))))["name"].item()
+    cell = pd.read_csv(io.BytesIO(downloads.csv(pd.DataFrame({"name": [text]}))))["name"].item()
     assert cell == f"'{text}"
 
 
 def test_a_column_named_like_a_formula_is_quoted_too():
-    assert export.csv(pd.DataFrame({"=A1": [1]})).decode().startswith("'=A1")
+    assert downloads.csv(pd.DataFrame({"=A1": [1]})).decode().startswith("'=A1")
 
 
 def test_negative_numbers_stay_numbers():
     frame = pd.DataFrame({"difference": [-0.5]})
-    assert pd.read_csv(io.BytesIO(export.csv(frame)))["difference"].item() == -0.5
+    assert pd.read_csv(io.BytesIO(downloads.csv(frame)))["difference"].item() == -0.5
 
 
 def test_csv_and_parquet_hold_what_is_shown():
-    csv = pd.read_csv(io.BytesIO(export.csv(TABLE)), index_col="category")
-    parquet = pd.read_parquet(io.BytesIO(export.parquet(TABLE))).set_index("category")
+    csv = pd.read_csv(io.BytesIO(downloads.csv(TABLE)), index_col="category")
+    parquet = pd.read_parquet(io.BytesIO(downloads.parquet(TABLE))).set_index("category")
     pd.testing.assert_frame_equal(csv, TABLE, check_names=False)
     pd.testing.assert_frame_equal(parquet, TABLE, check_names=False)
 
 
 def test_markdown_marks_the_best():
-    assert "| tile | **98.1** | 97.0 |" in export.markdown(TABLE, BEST, PERCENT.text)
+    assert "| tile | **98.1** | 97.0 |" in downloads.markdown(TABLE, BEST, PERCENT.text)
 
 
 def test_latex_uses_booktabs_and_bold_and_escapes():
-    text = export.latex(TABLE, BEST, FRACTION.text)
+    text = downloads.latex(TABLE, BEST, FRACTION.text)
     assert r"\toprule" in text
     assert r"\midrule" in text
     assert r"\bottomrule" in text
@@ -47,5 +47,5 @@ def test_latex_uses_booktabs_and_bold_and_escapes():
 
 
 def test_the_citation_is_the_papers():
-    assert "Deng, Hanqiu and Li, Xingyu" in export.BIBTEX
-    assert export.BIBTEX.count("{") == export.BIBTEX.count("}")
+    assert "Deng, Hanqiu and Li, Xingyu" in downloads.BIBTEX
+    assert downloads.BIBTEX.count("{") == downloads.BIBTEX.count("}")

@@ -4,11 +4,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from rd4ad.cli import build_parser
-from rd4ad.index import read_index
-from rd4ad.store import read_run
-from rd4ad.web import tables
-from rd4ad.web.units import FRACTION, PERCENT
+from rd4ad.cli.parser import build_parser
+from rd4ad.runs.index import read_index
+from rd4ad.runs.store import read_run
+from rd4ad.web.explorer import tables
+from rd4ad.web.explorer.units import FRACTION, PERCENT
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file
 
 from rd4ad import Detector, Scoring
-from rd4ad.checkpoint import BUNDLED
 from rd4ad.data.parts import render
-from rd4ad.eager import TorchEngine
-from rd4ad.export import export_onnx
+from rd4ad.export.onnx_file import export_onnx
+from rd4ad.home import WEIGHTS
+from rd4ad.inference.torch_engine import TorchEngine
 from rd4ad.methods.backbones import load_teacher
 from rd4ad.methods.reverse_distillation import ReverseDistillation
-from rd4ad.web import answers, judging
-from rd4ad.web.judging import BusyError, Detectors, regions
+from rd4ad.web.live import judgments
+from rd4ad.web.live.detectors import MOST_LOADED, BusyError, Detectors, regions
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_no_torch_is_loaded_and_none_is_needed(part_results):
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path\n"
         "import numpy as np\n"
-        "from rd4ad.web.judging import Detectors\n"
+        "from rd4ad.web.live.detectors import Detectors\n"
         f"detectors = Detectors([Path({str(part_results / 'detectors')!r})])\n"
         "print(detectors.judge('transistor', np.zeros((90, 70, 3), np.uint8)).score > 0)\n"
     )
@@ -55,7 +55,7 @@ def test_no_torch_is_loaded_and_none_is_needed(part_results):
 @pytest.fixture
 def by_torch_alone(tmp_path, monkeypatch):
     """A detector whose teacher is a .pth file, which torch alone reads."""
-    torch.save(load_file(BUNDLED / "compact.safetensors"), tmp_path / "compact.pth")
+    torch.save(load_file(WEIGHTS / "compact.safetensors"), tmp_path / "compact.pth")
     monkeypatch.setenv("RD4AD_WEIGHTS", str(tmp_path))
     teacher, file = load_teacher("compact")
     method = ReverseDistillation("compact", (3,), teacher=teacher)
@@ -77,7 +77,7 @@ def test_without_torch_such_a_detector_is_refused_and_served_once_exported(by_to
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path\n"
-        "from rd4ad.web.judging import Detectors\n"
+        "from rd4ad.web.live.detectors import Detectors\n"
         "try:\n"
         f"    Detectors([Path({str(by_torch_alone)!r})]).load('one')\n"
         "except ValueError as error:\n"
@@ -130,13 +130,13 @@ def test_a_changed_file_is_loaded_anew(part_results, tmp_path):
 
 
 def test_few_detectors_stay_in_memory(part_results, tmp_path):
-    for number in range(judging._LOADED + 3):
+    for number in range(MOST_LOADED + 3):
         file = tmp_path / f"d{number}.safetensors"
         shutil.copy(part_results / "detectors/transistor.safetensors", file)
     detectors = Detectors([tmp_path])
     for name in detectors.files():
         detectors.load(name)
-    assert len(detectors._loaded) == judging._LOADED
+    assert len(detectors._loaded) == MOST_LOADED
 
 
 def test_when_too_many_wait_the_next_is_refused(part_results, image):
@@ -182,7 +182,7 @@ def test_nothing_above_the_threshold_has_no_region():
 
 
 def test_the_latest_judgements_are_kept_and_older_ones_go(detectors, image):
-    kept = answers.Kept(at_most=2)
+    kept = judgments.Kept(at_most=2)
     judged = detectors.judge("transistor", image)
     tokens = [kept.keep(judged) for _ in range(3)]
     assert kept.find(tokens[0]) is None
@@ -200,7 +200,7 @@ def test_an_answer_is_plain_json_with_the_map(detectors, image):
     import tifffile
 
     judged = detectors.judge("transistor", image)
-    said = answers.with_map(answers.answer(judged, judged.threshold), judged)
+    said = judgments.with_map(judgments.answer(judged, judged.threshold), judged)
     again = json.loads(json.dumps(said))
     coded = base64.b64decode(again["map"]["tiff_base64"])
     np.testing.assert_array_equal(tifffile.imread(io.BytesIO(coded)), judged.anomaly_map)

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rd4ad.web.live_door import NOT_AN_UPLOAD, Drawings
+from rd4ad.web.live.door import NOT_AN_UPLOAD, Drawings
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "rd4ad/web/examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "rd4ad/web/live/examples"
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=x"}
 
 

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from rd4ad.cli import main
-from rd4ad.web.report import write_report
+from rd4ad.cli.parser import main
+from rd4ad.web.report.pages import write_report
 
 
 def test_the_report_needs_no_server_and_loads_nothing_from_elsewhere(part_results, tmp_path):
@@ -25,7 +25,7 @@ def test_the_first_page_holds_the_tables_and_names_what_does_not_add_up(part_res
 
 
 def test_names_are_escaped(part_results, tmp_path, monkeypatch):
-    from rd4ad.web import tables
+    from rd4ad.web.explorer import tables
 
     monkeypatch.setattr(tables, "run_label", lambda row: "<script>alert(1)</script>")
     for page in write_report(part_results, tmp_path):

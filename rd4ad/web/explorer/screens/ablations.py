@@ -15,14 +15,14 @@ from pandas.io.formats.style import Styler
 
 from rd4ad.catalogue import DEFAULT_METHOD, METHODS, NO_BACKBONE
 from rd4ad.config import TrainingConfig
-from rd4ad.grid import Cell
-from rd4ad.web.tables import BEST, HEAT, MARK, Text
+from rd4ad.sweeps.grid import Cell
+from rd4ad.web.explorer.tables import BEST, HEAT, MARK, Text
 
 ALIKE = "≈"
 LEVEL = 0.05
 MOST_FACETS = 6
 _PRECISIONS = {"": "float32", "bfloat16": "bfloat16"}
-"""By what `rd4ad.index.variant` says of a training: those that a grid's cell can ask for again."""
+"""By what `runs.index.variant` says of a training: those that a grid's cell can ask for again."""
 TRAINED_WITH = ("backbone", "size_px", "epochs", "variant")
 """Settings that belong together: a training has one of each."""
 TRAINED = ("method", "backbone", "size_px", "seed", "epochs")
@@ -49,7 +49,7 @@ def usual(rows: pd.DataFrame, others: Sequence[str], laid_out: Sequence[str]) ->
     200
 
     Args:
-        rows: as `rd4ad.web.tables.readable` returns them.
+        rows: as `rd4ad.web.explorer.tables.readable` returns them.
         others: columns that are not laid out.
         laid_out: columns that are.
     """
@@ -94,7 +94,7 @@ def cells(rows: pd.DataFrame, metric: str, settings: Sequence[str]) -> pd.DataFr
     [[128, 0.5, 2, ('a', 'b')], [256, 0.5, 1, ('c',)]]
 
     Args:
-        rows: of `rd4ad.index.read_index`; those without the figure are left out.
+        rows: of `rd4ad.runs.index.read_index`; those without the figure are left out.
         metric: which figure.
         settings: columns that are laid out.
     """
@@ -180,7 +180,7 @@ def holes(rows: pd.DataFrame, settings: Sequence[str]) -> list[Cell]:
     [(256, 1)]
 
     Args:
-        rows: of `rd4ad.index.read_index`, of one category.
+        rows: of `rd4ad.runs.index.read_index`, of one category.
         settings: columns that are laid out.
     """
     runs = rows.loc[rows["variant"].isin(_PRECISIONS), ["category", *TRAINED, "variant"]]

@@ -7,8 +7,8 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from rd4ad.catalogue import DEFAULT_METHOD, title_of
-from rd4ad.web.look import BACKBONES, KIND_NAMES
-from rd4ad.web.tables import Text
+from rd4ad.web.explorer.style import BACKBONES, KIND_NAMES
+from rd4ad.web.explorer.tables import Text
 
 QUALITIES = {"pixel_auroc": "Pixel AUROC", "image_auroc": "Image AUROC", "pro": "PRO"}
 _COLUMNS = {

@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 
 from rd4ad.catalogue import METHODS, NO_BACKBONE, title_of
-from rd4ad.comparison import seed_spread
-from rd4ad.index import figures_of
-from rd4ad.published import GROUPS, KEYS
+from rd4ad.runs.comparison import seed_spread
+from rd4ad.runs.index import figures_of
+from rd4ad.runs.published import GROUPS, KEYS
 from rd4ad.scoring import layers_name
-from rd4ad.web.look import BACKBONES, KIND_MARKS
+from rd4ad.web.explorer.style import BACKBONES, KIND_MARKS
 
 PAPER, OURS = "RD4AD paper", "This project"
 MVTEC = "MVTec AD"
@@ -40,8 +40,9 @@ def published_cells(table: pd.DataFrame, averages: pd.DataFrame) -> pd.DataFrame
     """Return the cells of the published figures, our averages of them among them.
 
     Args:
-        table: as `rd4ad.published.read_published` returns it.
-        averages: as `rd4ad.published.averages` returns them; `stated` is kept where it disagrees.
+        table: as `rd4ad.runs.published.read_published` returns it.
+        averages: as `rd4ad.runs.published.averages` returns them; `stated` is kept where it
+            disagrees.
     """
     rows = table[~table["category"].isin(AVERAGES)].assign(stated=float("nan"))
     about = rows.drop_duplicates(list(KEYS))[[*KEYS, "definition", "kind", "source", "note"]]
@@ -61,7 +62,7 @@ def measured_cells(
     Averages over categories are there only where every category was measured.
 
     Args:
-        runs: rows of `rd4ad.index.read_index` at the runs' own scoring.
+        runs: rows of `rd4ad.runs.index.read_index` at the runs' own scoring.
         dataset: name of a data set among them.
         metrics: keys of `METRICS`; each takes a row a run, which is much with many runs.
     """

@@ -7,12 +7,12 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from rd4ad.catalogue import DEFAULT_METHOD
+from rd4ad.runs.store import Run
 from rd4ad.scoring import layers_name
-from rd4ad.store import Run
-from rd4ad.web.grids import is_told_apart
-from rd4ad.web.look import BACKBONES
-from rd4ad.web.tables import FIGURES, Text, with_sign
-from rd4ad.web.units import Units
+from rd4ad.web.explorer.screens.ablations import is_told_apart
+from rd4ad.web.explorer.style import BACKBONES
+from rd4ad.web.explorer.tables import FIGURES, Text, with_sign
+from rd4ad.web.explorer.units import Units
 
 AXES = {
     "layers": "Layers",
@@ -35,7 +35,7 @@ def limitations(studies: pd.DataFrame, measured: pd.DataFrame | None) -> pd.Data
 
     Args:
         studies: results/published/rd4ad_studies.csv.
-        measured: rows of `rd4ad.index.read_index` of MVTec AD's transistor, if there are any.
+        measured: rows of `rd4ad.runs.index.read_index` of MVTec AD's transistor, if there are any.
 
     Returns:
         `layers`, `size_px`, `paper`, then one column a backbone measured, fractions.

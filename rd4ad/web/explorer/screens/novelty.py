@@ -12,12 +12,12 @@ from pandas.io.formats.style import Styler
 from rd4ad import metrics
 from rd4ad.catalogue import entry_of, title_of
 from rd4ad.config import LOSS_NAMES
-from rd4ad.data.novelty import NOVELTY_SETS, PROTOCOL, TITLES, set_named
-from rd4ad.published import average
+from rd4ad.data.one_class import NOVELTY_SETS, PROTOCOL, TITLES, set_named
+from rd4ad.runs.published import average
+from rd4ad.runs.store import Run
 from rd4ad.scoring import layers_name
-from rd4ad.store import Run
-from rd4ad.web.look import BACKBONES, KIND_MARKS
-from rd4ad.web.tables import BEST, HEAT, MARK, Text, with_interval
+from rd4ad.web.explorer.style import BACKBONES, KIND_MARKS
+from rd4ad.web.explorer.tables import BEST, HEAT, MARK, Text, with_interval
 
 _NORMALISED = {"imagenet": "normalised as for ImageNet", "none": "not normalised"}
 _THUMBNAIL = 3  # times its size: 28 px are too few to see

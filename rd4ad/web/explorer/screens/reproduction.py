@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from rd4ad.web.leaderboard import PAPER
-from rd4ad.web.look import BACKBONES
+from rd4ad.web.explorer.screens.leaderboard import PAPER
+from rd4ad.web.explorer.style import BACKBONES
 
 COLUMNS = ("method", "setting", "definition", "reproduced", "ours", "reported", "theirs", "by",
            "theirs_definition", "difference")  # fmt: skip
@@ -27,7 +27,7 @@ def reported_beside(cells: pd.DataFrame) -> pd.DataFrame:
     ('R18 256 px', 'WR50 256 px', 0.003)
 
     Args:
-        cells: of one figure and category; see `rd4ad.web.leaderboard.of_category`.
+        cells: of one figure and category; see `rd4ad.web.explorer.screens.leaderboard.of_category`.
     """
     ours = cells[cells["kind"] == "reproduced"]
     theirs = cells[cells["kind"] == "reported"]

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rd4ad.index import SCHEMA
-from rd4ad.published import OBJECTS, TEXTURES, averages, read_published
-from rd4ad.web import leaderboard
-from rd4ad.web.leaderboard import MVTEC, OURS, PAPER
+from rd4ad.runs.index import SCHEMA
+from rd4ad.runs.published import OBJECTS, TEXTURES, averages, read_published
+from rd4ad.web.explorer.screens import leaderboard
+from rd4ad.web.explorer.screens.leaderboard import MVTEC, OURS, PAPER
 
-RESULTS = Path(__file__).resolve().parents[2] / "results"
+RESULTS = Path(__file__).resolve().parents[4] / "results"
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rd4ad.cli import build_parser
-from rd4ad.index import scan_runs
+from rd4ad.cli.parser import build_parser
 from rd4ad.metrics import image_auroc
-from rd4ad.web import novelty, tables
-from rd4ad.web.units import PERCENT
+from rd4ad.runs.index import scan_runs
+from rd4ad.web.explorer import tables
+from rd4ad.web.explorer.screens import novelty
+from rd4ad.web.explorer.units import PERCENT
 
 
 @pytest.fixture(scope="module")

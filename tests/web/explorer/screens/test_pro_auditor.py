@@ -6,8 +6,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from rd4ad.web import audit, contents
-from rd4ad.web.audit import read_npz
+from rd4ad.web.explorer import run_cache
+from rd4ad.web.explorer.screens import pro_auditor
+from rd4ad.web.explorer.screens.pro_auditor import read_npz
 
 MAPS = np.random.default_rng(0).random((3, 8, 8))
 MASKS = np.zeros((3, 8, 8), np.uint8)
@@ -21,7 +22,7 @@ def npz(**arrays) -> bytes:
 
 
 def test_own_maps_get_every_definition():
-    found = contents.audited(read_npz(npz(maps=MAPS, masks=MASKS)))
+    found = run_cache.audited(read_npz(npz(maps=MAPS, masks=MASKS)))
     assert set(found.figures) == {
         "MVTec, limit 0.3", "MVTec, limit 0.05", "no limit (1.0)", "released code, per image",
     }  # fmt: skip
@@ -29,7 +30,7 @@ def test_own_maps_get_every_definition():
 
 
 def test_masks_without_a_defect_have_no_figure_and_no_curve():
-    found = contents.audited(read_npz(npz(maps=MAPS, masks=MASKS * 0)))
+    found = run_cache.audited(read_npz(npz(maps=MAPS, masks=MASKS * 0)))
     assert np.isnan(list(found.figures.values())).all()
     assert found.curves == {}
 
@@ -100,6 +101,6 @@ def test_an_attack_is_an_error_that_takes_no_memory(content):
 
 
 def test_arrays_too_large_when_unpacked_are_refused(monkeypatch):
-    monkeypatch.setattr(audit, "MAX_BYTES", 1000)
+    monkeypatch.setattr(pro_auditor, "MAX_BYTES", 1000)
     with pytest.raises(ValueError, match="at most"):
         read_npz(npz(maps=MAPS, masks=MASKS))
