@@ -87,8 +87,8 @@ st.caption(
     f"Down: {limitations.AXES[down].lower()}; across: {limitations.AXES[across].lower()}. "
     f"{tables.MARK}: best of its table. {ablations.ALIKE}: not told apart from it by Welch's test "
     "over the runs of both cells (95%, not corrected for the number of cells); without ±, a cell "
-    "is one run, which tells nothing of that. Means and ± (standard deviation) are over what is neither laid out nor "
-    "held, seeds as a rule. A dash: no such run. Click a cell for its runs."
+    "is one run, which tells nothing of that. Means and ± (standard deviation) are over what is "
+    "neither laid out nor held, seeds as a rule. A dash: no such run. Click a cell for its runs."
 )
 holes = ablations.holes(stored.loc[held.index], settings)
 if holes:
