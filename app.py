@@ -19,7 +19,7 @@ if __name__ == "__main__" and not frame.under_streamlit():  # as a Gradio Space 
 units = frame.open_page(
     "Leaderboard",
     "Anomaly detection on MVTec AD by category: what papers report beside what this code measured. "
-    "The kinds of figures are marked and never averaged together.",
+    "The kinds of metrics are marked and never averaged together.",
 )
 runs = index_cache.measured()
 datasets = [leaderboard.MVTEC]
@@ -29,12 +29,12 @@ if runs is not None:
 first, second, third, fourth = st.columns([4, 11, 5, 8], vertical_alignment="top")
 with first:
     dataset = widgets.choose(
-        "Data set", datasets, "dataset", "Papers' figures are for MVTec AD; ours for each data set."
+        "Dataset", datasets, "dataset", "Papers' metrics are for MVTec AD; ours for each dataset."
     )
 is_mvtec = dataset == leaderboard.MVTEC
 with second:
     metric = widgets.pick(
-        "Figure",
+        "Metric",
         leaderboard.METRICS,
         "metric",
         "Image AUROC ranks images, pixel AUROC all pixels of a category pooled. PRO weighs every "
@@ -57,10 +57,10 @@ with fourth:
         leaderboard.SOURCES if is_mvtec else (leaderboard.OURS,),
         (leaderboard.PAPER, leaderboard.OURS) if is_mvtec else (leaderboard.OURS,),
     )
-with st.expander("Methods, settings, definitions, colours"):
+with st.expander("Methods, settings, definitions, colors"):
     methods = widgets.some("Methods", cells["method"], "method", "Empty: all.")
     settings = widgets.some("Setting", cells["setting"], "setting", "One model a category?")
-    definitions = widgets.some("Definition", cells["definition"], "definition", "Of the figure.")
+    definitions = widgets.some("Definition", cells["definition"], "definition", "Of the metric.")
     heat = st.toggle(
         "Tint each row", value=True, key="heat", bind="query-params", help="From lowest to highest."
     )
@@ -75,7 +75,7 @@ shown = leaderboard.choose(
     settings=settings,
 )
 if shown.empty:
-    st.info("No figure matches this choice: widen one of the controls above.")
+    st.info("No metric matches this choice: widen one of the controls above.")
     st.stop()
 
 everything = leaderboard.wide(shown)
@@ -96,8 +96,8 @@ st.caption(
     f"{leaderboard.METRICS[metric]}, {units.name}. "
     + " · ".join(KIND_NAMES.values())
     + f". {tables.MARK} and bold: best of its row at the printed precision, computed here. "
-    "Averages are computed here, and only where every category has a figure. "
-    "Click a figure for where it comes from."
+    "Averages are computed here, and only where every category has a metric. "
+    "Click a metric for where it comes from."
 )
 for sentence in leaderboard.disagreements(shown):
     st.warning(sentence, icon=":material/rule:")
@@ -107,16 +107,16 @@ if clicked is not None:
     cell = leaderboard.cell_at(shown, row, column)
     with card:
         if cell is None:
-            st.info(f"{column} has no figure for {leaderboard.row_name(row)}.")
+            st.info(f"{column} has no metric for {leaderboard.row_name(row)}.")
         else:
             title = f"{column} · {leaderboard.row_name(row)}"
             widgets.show_card(title, tables.card(cell, units.text))
             for run in filter(None, map(run_cache.run_named, cell["runs"])):
-                figure = certainty.figure_card(run, cell, units.text)
+                metric = certainty.metric_card(run, cell, units.text)
                 title = f"Run {run.record['run_id']}"
                 widgets.show_card(
                     title,
-                    figure | tables.run_card(run, index_cache.on_the_hub(run.record["run_id"])),
+                    metric | tables.run_card(run, index_cache.on_the_hub(run.record["run_id"])),
                     tables.commands(run),
                 )
 

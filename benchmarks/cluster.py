@@ -55,7 +55,7 @@ def main() -> None:
         rows.append(timed("ray", began, on_ray(tasks, study, "local", demand, rest)))
     note = (
         f"What an engine adds to {N_CELLS} cells of {CELL_SECONDS:g} s that only sleep, "
-        f"{N_WORKERS} at once. Start-up, which is until the first cells begin, is told apart: "
+        f"{N_WORKERS} at once. Start-up, which is until the first cells begin, is distinguished: "
         "worker processes import torch, and Ray starts a cluster on this host."
     )
     write("cluster", rows, [], note)

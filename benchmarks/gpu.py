@@ -133,11 +133,11 @@ def main() -> None:
         for kind, run in products.items()
     )
     note = (
-        f"GPU: {name}; TFLOP/s of its matrix products: {peaks}. {SIZE_PX} px, seconds an image, "
+        f"GPU: {name}; TFLOP/s of its matrix products: {peaks}. {SIZE_PX} px, seconds per image, "
         f"random weights, {ROUNDS} interleaved rounds. tf32: float32 whose convolutions multiply "
         "19 bits, torch's default. of_its_limit: operations of the convolutions over the rate of "
         "the matrix product of that kind, both at their best. A step: 16 images, forward, "
-        "backward, optimiser; as trained here: kept features, recorded forward and backward pass."
+        "backward, optimizer; as trained here: kept features, recorded forward and backward pass."
     )
     write("gpu", rows, ratios, note)
 
@@ -175,7 +175,7 @@ def told(seconds: dict[Any, list[float]], where: str) -> list[dict[str, Any]]:
 
 
 def steps(backbone: str, ratios: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the seconds an image of a training step, and add how they compare."""
+    """Return the seconds per image of a training step, and add how they compare."""
     images = torch.randn(BATCH, 3, SIZE_PX, SIZE_PX, device="cuda")
     seconds = measured(
         {

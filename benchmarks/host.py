@@ -1,4 +1,4 @@
-"""How the benchmarks take times, one after another, and where they write their figures.
+"""How the benchmarks take times, one after another, and where they write their metrics.
 
 With `--quick` they take few rounds, print the ratios and write nothing.
 """

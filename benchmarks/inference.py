@@ -29,7 +29,7 @@ from rd4ad.inference.detector import Detector
 from rd4ad.inference.graph import build_graph
 from rd4ad.inference.onnx_engine import teacher_tensors
 from rd4ad.inference.predict_files import predict_files
-from rd4ad.inference.torch_engine import TorchEngine, normalise
+from rd4ad.inference.torch_engine import TorchEngine, normalize
 from rd4ad.methods.backbones import Teacher, backbone_named
 from rd4ad.methods.reverse_distillation import ReverseDistillation
 from rd4ad.scoring import Scoring
@@ -71,7 +71,7 @@ def made(home: Path, backbone: str, size_px: int) -> Path:
 @torch.no_grad()
 def released(method: ReverseDistillation, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the smoothed map of one image (1, S, S, 3) the way that the released code does."""
-    given = normalise(images)
+    given = normalize(images)
     total = np.zeros(given.shape[2:], np.float32)
     for distance in method.distance_maps(given).values():
         grown = F.interpolate(
@@ -118,7 +118,7 @@ def in_a_process_of_its_own(path: Path, weights: Path) -> tuple[float, float, fl
 def from_files(
     name: str, detector: Detector, home: Path, ratios: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the seconds an image of `predict` on files and of judging alone; add their ratio."""
+    """Return the seconds per image of `predict` on files and of judging alone; add their ratio."""
     both = [folder_seconds(detector, home) for _ in range(FOLDERS)]
     files, alone = (list(column) for column in zip(*both, strict=True))
     ratio = {"ratio": f"{name}: predict on {FILE_PX} px PNGs / the images in memory"}
@@ -130,7 +130,7 @@ def from_files(
 
 
 def folder_seconds(detector: Detector, home: Path) -> tuple[float, float]:
-    """Return the seconds an image that `predict` takes for files, and of the judging alone."""
+    """Return the seconds per image that `predict` takes for files, and of the judging alone."""
     folder = home / "files"
     if not folder.exists():
         folder.mkdir()

@@ -1,6 +1,6 @@
 """Judge and time detectors in 8-bit integers beside float32: int8.py DATA CHECKPOINT...
 
-Figures are of the test images of the category that a checkpoint was trained on, whether or not
+Metrics are of the test images of the category that a checkpoint was trained on, whether or not
 `rd4ad export --int8` would refuse them. Times are of one image, all in one process, in turn.
 """
 
@@ -18,7 +18,7 @@ from rd4ad.data.folders import open_category
 from rd4ad.data.images import read_images
 from rd4ad.evaluation.category import read_test
 from rd4ad.export.accuracy_gate import GATE, compared
-from rd4ad.export.int8 import quantised
+from rd4ad.export.int8 import quantized
 from rd4ad.export.onnx_file import model_of
 from rd4ad.inference.onnx_session import OnnxModel, apart
 
@@ -36,12 +36,12 @@ def n_float_convolutions(model: onnx.ModelProto) -> str:
 def judged(
     name: str, checkpoint: str, data: str
 ) -> tuple[list[dict[str, Any]], dict[str, Callable[[], Any]]]:
-    """Return the figures of a checkpoint in float32 and in integers, and what is to be timed."""
+    """Return the metrics of a checkpoint in float32 and in integers, and what is to be timed."""
     header, model = model_of(checkpoint)
     opened = open_category(data, header["config"]["category"])
     normal = read_images([sample.path for sample in opened.train], header["size_px"]).images
     test, images = read_test(opened, header["size_px"])
-    integers = quantised(model, normal)
+    integers = quantized(model, normal)
     kept = n_float_convolutions(integers)
     models = {kind: OnnxModel(*apart(graph)) for kind, graph in zip(KINDS, (model, integers))}
     rows = [
@@ -75,7 +75,7 @@ def main() -> None:
             {"ratio": f"{Path(checkpoint).stem}: float32 / int8", "median": round(ratio, 2)}
         )
     note = (
-        f"`rd4ad export --int8` writes a model whose figures each stay within {GATE}. One image, "
+        f"`rd4ad export --int8` writes a model whose metrics each stay within {GATE}. One image, "
         f"uint8 to smoothed map and score, {os.cpu_count()} threads, {ROUNDS} interleaved rounds."
     )
     write("int8", rows, ratios, note)

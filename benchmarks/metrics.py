@@ -1,4 +1,4 @@
-"""Time the figures of a category against scikit-learn, a full sort and the released procedure."""
+"""Time the metrics of a category against scikit-learn, a full sort and the released procedure."""
 
 import rd4ad  # noqa: F401, before NumPy, as in every command: it chooses how NumPy sorts
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, label
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from rd4ad.metrics import aupro_per_image, pixel_figures, pixel_ranking
-from rd4ad.metrics.category import figure_grid, scoring_grid
-from rd4ad.metrics.regions import figures_of
+from rd4ad.metrics import aupro_per_image, pixel_metrics, pixel_ranking
+from rd4ad.metrics.category import metric_grid, scoring_grid
+from rd4ad.metrics.regions import metric_rows
 from rd4ad.scoring import Scoring
 
 SIZE_PX = 256
@@ -31,8 +31,8 @@ def made(n: int) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     y, x = np.mgrid[:SIZE_PX, :SIZE_PX]
     for i in range(0, 2 * n // 3):
         for _ in range(rng.integers(1, 4)):
-            centre, radius = rng.uniform(30, 226, 2), rng.uniform(6, 24)
-            masks[i] |= np.hypot(y - centre[0], x - centre[1]) < radius
+            center, radius = rng.uniform(30, 226, 2), rng.uniform(6, 24)
+            masks[i] |= np.hypot(y - center[0], x - center[1]) < radius
     return masks, maps + gaussian_filter(masks.astype(np.float32), (0, 4, 4)) * 1.5
 
 
@@ -63,21 +63,21 @@ def two_hundred_thresholds(masks: NDArray[np.bool_], maps: NDArray[np.float32]) 
 
 
 def peak_mib(masks: NDArray[np.bool_], maps: NDArray[np.float32]) -> int:
-    """Return the most memory that the figures hold at once, beside masks and maps."""
+    """Return the most memory that the metrics hold at once, beside masks and maps."""
     tracemalloc.start()  # NumPy reports its arrays to it
-    pixel_figures(masks, maps)
+    pixel_metrics(masks, maps)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return round(peak / 2**20)
 
 
 def one_ranking(masks: NDArray[np.bool_], maps: NDArray[np.float32]) -> dict[str, float]:
-    """Return all figures but the released PRO, which takes each image by itself."""
-    return figures_of(pixel_ranking(masks, maps))
+    """Return all metrics but the released PRO, which takes each image by itself."""
+    return metric_rows(pixel_ranking(masks, maps))
 
 
 def grid_of(masks: NDArray[np.bool_]) -> tuple[Callable[[], object], int]:
-    """Return what computes every figure of every scoring of a run, and how many scorings it has."""
+    """Return what computes every metric of every scoring of a run, and how many scorings it has."""
     rng = np.random.default_rng(0)
     distances = {
         layer: rng.random((len(masks), side, side), np.float32)
@@ -85,14 +85,14 @@ def grid_of(masks: NDArray[np.bool_]) -> tuple[Callable[[], object], int]:
     }
     labels = masks.any((1, 2)).astype(int)
     n_scorings = len(list(scoring_grid(Scoring(), tuple(distances), SIZE_PX)))
-    return lambda: figure_grid(distances, labels, masks, Scoring(), SIZE_PX), n_scorings
+    return lambda: metric_grid(distances, labels, masks, Scoring(), SIZE_PX), n_scorings
 
 
 def main() -> None:
     """Measure and write results/bench/metrics.json.
 
     Raises:
-        AssertionError: the other ways give other figures.
+        AssertionError: the other ways give other metrics.
     """
     small, large = made(100), made(1000)
     flat = small[0].ravel(), small[1].ravel()
@@ -115,7 +115,7 @@ def main() -> None:
             ),
             "AUROC, AP, F1-max and PRO, 1000 images": lambda: one_ranking(*large),
             "released PRO, 1000 images": lambda: aupro_per_image(*large),
-            f"all figures of {n_scorings} scorings, 100 images": grid,
+            f"all metrics of {n_scorings} scorings, 100 images": grid,
         },
         ROUNDS,
     )
@@ -138,8 +138,8 @@ def main() -> None:
         )
     ]
     note = (
-        "Pixel figures of 256 px maps, 1.7% of all pixels defective. PRO: MVTec's, to 0.3, 0.05. "
-        "Memory is beside masks and maps, for all figures. Scorings: every choice of layers, by "
+        "Pixel metrics of 256 px maps, 1.7% of all pixels defective. PRO: MVTec's, to 0.3, 0.05. "
+        "Memory is beside masks and maps, for all metrics. Scorings: every choice of layers, by "
         "sum and by product."
     )
     write("metrics", rows, ratios, note)

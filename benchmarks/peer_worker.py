@@ -58,14 +58,14 @@ def main() -> None:
         metric.update(torch.from_numpy(maps), torch.from_numpy(masks.astype(np.float32)))
         return float(metric.compute())
 
-    def adeval_figures() -> float:
+    def adeval_metrics() -> float:
         return float(adeval.auroc_aupr_aupro(list(maps), list(masks.astype(np.uint8)))[2])
 
     cases = {
         "inference": inference,
         "training": training,
         "anomalib aupro": anomalib_aupro,
-        "adeval figures": adeval_figures,
+        "adeval metrics": adeval_metrics,
     }
     for line in sys.stdin:
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Beside other packages, turn by turn: anomalib's reverse distillation and PRO, adeval's figures.
+"""Beside other packages, turn by turn: anomalib's reverse distillation and PRO, adeval's metrics.
 
 They are installed from the package index into .venv-peers, an environment of their own, and run in
 a process of their own, which is asked between our turns.
@@ -78,7 +78,7 @@ def main() -> None:
                 "anomalib, PRO of 100 maps",
                 {"PRO of 100 maps": lambda: values.update(ours=aupro(masks, maps))},
             ),
-            "adeval figures": (
+            "adeval metrics": (
                 "adeval, AUROC, AP and PRO of 100 maps",
                 {"AUROC, AP, F1-max and PRO of 100 maps": lambda: one_ranking(masks, maps)},
             ),
@@ -120,8 +120,8 @@ def main() -> None:
     note = (
         f"{', '.join(PACKAGES)}, in their own environment, in turn with ours; ResNet-18, "
         f"{SIZE_PX} px, random weights, {torch.get_num_threads()} threads. anomalib's image is a "
-        f"normalised tensor, ours uint8. PRO at 0.3: ours {values['ours']:.6f}, anomalib "
-        f"{values['anomalib aupro']:.6f}, adeval {values['adeval figures']:.6f} "
+        f"normalized tensor, ours uint8. PRO at 0.3: ours {values['ours']:.6f}, anomalib "
+        f"{values['anomalib aupro']:.6f}, adeval {values['adeval metrics']:.6f} "
         "(of 1,000 strips; ours is exact)."
     )
     rows = [{"case": name} | summary(taken) for name, taken in seconds.items()]

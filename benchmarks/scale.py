@@ -1,6 +1,6 @@
 """Time and weigh the index and the pages that read it with 10,000 and 100,000 stored runs.
 
-The runs are made up: settings of a large study, figures by chance, and as files the links to those
+The runs are made up: settings of a large study, metrics by chance, and as files the links to those
 of one stored run. With a number as argument that many runs are looked at, and nothing is written.
 """
 
@@ -72,7 +72,7 @@ def settings(n: int) -> list[dict[str, Any]]:
 
 
 def rows_of(runs: list[dict[str, Any]]) -> pa.Table:
-    """Return the index's rows of runs with figures by chance, better with larger networks."""
+    """Return the index's rows of runs with metrics by chance, better with larger networks."""
     k, rng = len(SCORINGS), np.random.default_rng(0)
     each = np.repeat(np.arange(len(runs)), k)
     scoring = np.tile(np.arange(k), len(runs))
@@ -95,7 +95,7 @@ def rows_of(runs: list[dict[str, Any]]) -> pa.Table:
 
 
 def make(results: Path, n: int) -> None:
-    """Write `n` run folders and their index below `results`, beside the published figures."""
+    """Write `n` run folders and their index below `results`, beside the published metrics."""
     shutil.copytree(HOME / "results/published", results / "published")
     source = next(path for path in sorted((HOME / "results/runs").iterdir()) if path.is_dir())
     record = json.loads((source / "run.json").read_text())

@@ -1,4 +1,4 @@
-"""Figures against epochs, and what ending early costs: schedule.py DATA CATEGORY...
+"""Metrics against epochs, and what ending early costs: schedule.py DATA CATEGORY...
 
 Every training runs its whole schedule; the test images are looked at on the way, and decide
 nothing. What `--patience` would have ended with is noted where the loss of held-out normal images
@@ -22,7 +22,7 @@ from rd4ad.config import Stop, TrainingConfig
 from rd4ad.data.folders import open_category, split_holdout
 from rd4ad.data.images import read_images
 from rd4ad.evaluation.category import read_test
-from rd4ad.export.accuracy_gate import JUDGED_BY, figures_of
+from rd4ad.export.accuracy_gate import JUDGED_BY, metric_rows
 from rd4ad.export.float16 import said_by
 from rd4ad.inference.detector import Detector
 from rd4ad.inference.torch_engine import TorchEngine
@@ -39,7 +39,7 @@ class Watched(Session):
 
     look: Callable[[list[float]], None]
 
-    def optimise(self, *args: Any, held_loss: Callable[[], float], **more: Any) -> None:
+    def optimize(self, *args: Any, held_loss: Callable[[], float], **more: Any) -> None:
         """Run the epochs; see `Session`."""
         losses: list[float] = []
 
@@ -48,11 +48,11 @@ class Watched(Session):
             self.look(losses)
             return losses[-1]
 
-        super().optimise(*args, held_loss=watched, **more)
+        super().optimize(*args, held_loss=watched, **more)
 
 
 def trained(data: str, category: str, config: TrainingConfig, device: str) -> dict[str, Any]:
-    """Return the figures after some epochs, and after which epoch each patience ends."""
+    """Return the metrics after some epochs, and after which epoch each patience ends."""
     opened = open_category(data, category)
     images = read_images([sample.path for sample in opened.train], config.size_px).images
     test, test_images = read_test(opened, config.size_px)
@@ -63,7 +63,7 @@ def trained(data: str, category: str, config: TrainingConfig, device: str) -> di
             str(config.backbone), tuple(config.layers or ()), teacher=teacher
         ).to(device)
     scoring = config.scoring()
-    figures: dict[int, dict[str, float]] = {}
+    metrics: dict[int, dict[str, float]] = {}
     ends: dict[int, int] = {}
 
     def look(losses: list[float]) -> None:
@@ -77,8 +77,8 @@ def trained(data: str, category: str, config: TrainingConfig, device: str) -> di
         if now or epoch in (*SHOWN, config.epochs):
             engine = TorchEngine(method, device)
             detector = Detector(engine, size_px=config.size_px, scoring=scoring, teacher_file=file)
-            found = figures_of(said_by(detector), test, test_images)
-            figures[epoch] = found | {"held_loss": losses[-1]}
+            found = metric_rows(said_by(detector), test, test_images)
+            metrics[epoch] = found | {"held_loss": losses[-1]}
 
     never = Stop(patience=10 * (config.epochs or 0))
     with tempfile.TemporaryDirectory() as folder:
@@ -86,19 +86,19 @@ def trained(data: str, category: str, config: TrainingConfig, device: str) -> di
         with Watched(config, out, {}, device=device, stop=never, held=images[held]) as session:
             session.look = look
             method.fit(images[kept], session)
-    return {"figures": figures, "ends": {p: ends.get(p, config.epochs) for p in PATIENCES}}
+    return {"metrics": metrics, "ends": {p: ends.get(p, config.epochs) for p in PATIENCES}}
 
 
 def rows_of(category: str, runs: list[dict[str, Any]], epochs: int) -> list[dict[str, Any]]:
     """Return what the seeds' trainings of a category show, as a table's rows."""
     rows = []
     for epoch in sorted({epoch for epoch in SHOWN if epoch < epochs} | {epochs}):
-        found = [run["figures"][epoch] for run in runs]
+        found = [run["metrics"][epoch] for run in runs]
         rows.append({"case": f"{category}, {epoch} epochs"} | means(found))
     for patience in PATIENCES:
         ends = [run["ends"][patience] for run in runs]
-        found = [run["figures"][end] for run, end in zip(runs, ends, strict=True)]
-        last = [run["figures"][epochs] for run in runs]
+        found = [run["metrics"][end] for run, end in zip(runs, ends, strict=True)]
+        last = [run["metrics"][epochs] for run in runs]
         against = {
             f"{metric} - full": round(
                 statistics.mean(a[metric] - b[metric] for a, b in zip(found, last, strict=True)), 4
@@ -154,7 +154,7 @@ def main() -> None:
     note = (
         f"RD4AD, {own['backbone']}, {options.size_px} px, {options.precision}, trained on {where}, "
         f"a tenth of the normal images held out; mean ± standard deviation over the seeds "
-        f"{', '.join(map(str, SEEDS))}. Figures of the test images; a patience looks at held_loss, "
+        f"{', '.join(map(str, SEEDS))}. Metrics of the test images; a patience looks at held_loss, "
         "the loss of held-out normal images, alone."
     )
     write("schedule", rows, [], note)

@@ -74,7 +74,7 @@ requestAnimationFrame(look);
 
 
 def many_runs(results: Path) -> None:
-    """Copy the published figures and `N_RUNS` runs, made of the stored ones, below `results`."""
+    """Copy the published metrics and `N_RUNS` runs, made of the stored ones, below `results`."""
     import json
 
     shutil.copytree(HOME / "results/published", results / "published")
@@ -229,7 +229,7 @@ def in_browser(
 
 
 def in_turns(other: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return start and judgement of this code and of another checkout, in turns, and ratios."""
+    """Return start and judgment of this code and of another checkout, in turns, and ratios."""
     both = {"this code": HOME, f"at {version(other)}": other}
     starts: dict[str, list[float]] = {name: [] for name in both}
     seconds: dict[str, list[float]] = {name: [] for name in both}
@@ -283,7 +283,7 @@ def upload_form() -> bytes:
 
 
 def upload_seconds(address: str) -> float:
-    """Return the seconds of one judgement by the API, whole request."""
+    """Return the seconds of one judgment by the API, whole request."""
     request = urllib.request.Request(
         f"{address}/api/v1/predict?detector=bottle", upload_form(),
         {"Content-Type": "multipart/form-data; boundary=x"},
@@ -294,7 +294,7 @@ def upload_seconds(address: str) -> float:
 
 
 def uploads(address: str, server: "subprocess.Popen[bytes]") -> list[dict[str, Any]]:
-    """Return what many uploads cost: seconds an image, memory before and after, errors."""
+    """Return what many uploads cost: seconds per image, memory before and after, errors."""
 
     def once(_: int) -> float:
         return upload_seconds(address)

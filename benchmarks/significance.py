@@ -1,4 +1,4 @@
-"""Time the confidence intervals of a category against measuring its resamples anew."""
+"""Time the confidence intervals of a category against measuring its resamples again."""
 
 import statistics
 import tracemalloc
@@ -11,8 +11,8 @@ from metrics import made
 from rd4ad.metrics import (
     bootstrap,
     image_auroc,
-    image_figures,
-    pixel_figures,
+    image_metrics,
+    pixel_metrics,
     pixel_statistics,
 )
 
@@ -28,7 +28,7 @@ def peak_mib(run: partial) -> int:
     return round(peak / 2**20)
 
 
-def image_auroc_anew(labels: np.ndarray, scores: np.ndarray, n_resamples: int) -> None:
+def image_auroc_again(labels: np.ndarray, scores: np.ndarray, n_resamples: int) -> None:
     """Image AUROC of resamples, each measured on its own."""
     rng = np.random.default_rng(0)
     for _ in range(n_resamples):
@@ -40,16 +40,16 @@ def main() -> None:
     """Measure and write results/bench/significance.json."""
     masks, maps = made(N_IMAGES)
     labels, scores = masks.any(axis=(1, 2)).astype(int), maps.max(axis=(1, 2)).astype(float)
-    exact = image_figures(labels, scores) | pixel_figures(masks, maps)
+    exact = image_metrics(labels, scores) | pixel_metrics(masks, maps)
     pixels = pixel_statistics(masks, maps)
     drawn = np.random.default_rng(0).integers(N_IMAGES, size=N_IMAGES)
     everything = partial(bootstrap, exact, labels, scores, pixels)
     cases = {
-        "histograms of 100 images, once a run": partial(pixel_statistics, masks, maps),
-        "all figures, 1,000 resamples": everything,
-        "image figures, 1,000 resamples": partial(bootstrap, exact, labels, scores),
-        "image AUROC anew, 1,000 resamples": partial(image_auroc_anew, labels, scores, 1000),
-        "pixel figures anew, 1 resample": lambda: pixel_figures(masks[drawn], maps[drawn]),
+        "histograms of 100 images, once per run": partial(pixel_statistics, masks, maps),
+        "all metrics, 1,000 resamples": everything,
+        "image metrics, 1,000 resamples": partial(bootstrap, exact, labels, scores),
+        "image AUROC again, 1,000 resamples": partial(image_auroc_again, labels, scores, 1000),
+        "pixel metrics again, 1 resample": lambda: pixel_metrics(masks[drawn], maps[drawn]),
     }
     seconds = interleaved(cases, ROUNDS)
     rows = [{"case": name} | summary(values) for name, values in seconds.items()]
@@ -62,15 +62,15 @@ def main() -> None:
 
     ratios = [
         ratio(
-            "1,000 resamples measured anew / all figures, 1,000 resamples",
-            "pixel figures anew, 1 resample",
-            "all figures, 1,000 resamples",
+            "1,000 resamples measured again / all metrics, 1,000 resamples",
+            "pixel metrics again, 1 resample",
+            "all metrics, 1,000 resamples",
             times=1000,
         ),
     ]
     note = (
         "Intervals of a category of 100 images at 256 px. The time of 1,000 resamples measured "
-        "anew is a thousand times that of one."
+        "again is a thousand times that of one."
     )
     write("significance", rows, ratios, note)
 

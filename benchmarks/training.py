@@ -81,7 +81,7 @@ def main() -> None:
                     }
                 )
     note = (
-        f"One optimiser step, batch {BATCH}, {torch.get_num_threads()} threads. Here: teacher "
+        f"One optimizer step, batch {BATCH}, {torch.get_num_threads()} threads. Here: teacher "
         "features kept, channels last, fused Adam."
     )
     write("training", rows, ratios, note)

@@ -62,13 +62,13 @@ for number, (value, mine) in enumerate(ablations.facets(found, beside)):
         st.info(f"The first {number} tables are shown: hold {limitations.AXES[beside].lower()}.")
         break
     named = f" · {limitations.AXES[beside]}: {value}" if beside else ""
-    st.subheader(f"{tables.FIGURES[metric]}, {units.name}{named}")
+    st.subheader(f"{tables.METRIC_NAMES[metric]}, {units.name}{named}")
     left, right = st.columns(2)
     means, spread = (ablations.laid_out(mine, part, down, across) for part in ("mean", "sd"))
     with left:
         cell = widgets.table_with_cells(
             ablations.styled(mine, down, across, units.text), means,
-            f"{tables.FIGURES[metric]} by {down} and {across}{named}; best: "
+            f"{tables.METRIC_NAMES[metric]} by {down} and {across}{named}; best: "
             + ablations.in_words(mine, down, across, units.text),
             head=limitations.AXES[down], at=f"cell{number}",
         )  # fmt: skip
@@ -76,16 +76,16 @@ for number, (value, mine) in enumerate(ablations.facets(found, beside)):
         widgets.show(
             charts.lines(
                 means.T, spread.T, x_title=limitations.AXES[across],
-                y_title=f"{tables.FIGURES[metric]}, {units.name}", factor=units.factor,
+                y_title=f"{tables.METRIC_NAMES[metric]}, {units.name}", factor=units.factor,
             ),
-            f"Lines of {tables.FIGURES[metric]} over {across}, one for each {down}{named}",
+            f"Lines of {tables.METRIC_NAMES[metric]} over {across}, one for each {down}{named}",
             f"lines{number}",
         )  # fmt: skip
     if cell:
         clicked += ablations.runs_behind(mine, *cell, down, across)
 st.caption(
     f"Down: {limitations.AXES[down].lower()}; across: {limitations.AXES[across].lower()}. "
-    f"{tables.MARK}: best of its table. {ablations.ALIKE}: not told apart from it by Welch's test "
+    f"{tables.MARK}: best of its table. {ablations.ALIKE}: not distinguishable from it by Welch's test "
     "over the runs of both cells (95%, not corrected for the number of cells); without ±, a cell "
     "is one run, which tells nothing of that. Means and ± (standard deviation) are over what is "
     "neither laid out nor held, seeds as a rule. A dash: no such run. Click a cell for its runs."
@@ -103,7 +103,7 @@ if clicked:
         column_config={"Images": st.column_config.LinkColumn(display_text="open")},
         alt="Runs of the cells clicked",
     )  # fmt: skip
-    st.caption("Figures are those at each run's own scoring.")
+    st.caption("Metrics are those at each run's own scoring.")
 
 st.subheader("Two settings side by side")
 known = limitations.settings(rows)
@@ -116,7 +116,7 @@ with other:
 st.dataframe(
     limitations.styled_pair(limitations.side_by_side(rows, chosen, against), units),
     width="stretch",
-    placeholder="–", alt="All figures of two settings and their difference",
+    placeholder="–", alt="All metrics of two settings and their difference",
 )  # fmt: skip
 st.caption(
     "Difference: first minus second. Real: more than the seeds of both explain (Welch, 95%); of "

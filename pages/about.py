@@ -11,7 +11,7 @@ frame.open_page(
     "that learned to repeat it on normal images alone.",
 )
 st.image(
-    index_cache.method_figure(),
+    index_cache.method_drawing(),
     width="stretch",
     alt="The teacher's three feature maps go through a bottleneck to the student, which rebuilds "
     "them; where they differ is the anomaly map",
@@ -35,12 +35,12 @@ with right:
     st.markdown(
         "- The networks match the released code on reference tensors: distance maps to 1e-5, "
         "scores to 1e-4.\n"
-        "- The figures match MVTec's own evaluation (PRO to 1e-6) and scikit-learn (1e-9).\n"
+        "- The metrics match MVTec's own evaluation (PRO to 1e-6) and scikit-learn (1e-9).\n"
         "- The runs stored here use smaller teachers than the paper's WideResNet-50 and images "
         "downsized to 256 px; they show the method and its limits, not the paper's exact table.\n"
-        "- Categories of MVTec AD without a stored run were not measured here; their figures are "
+        "- Categories of MVTec AD without a stored run were not measured here; their metrics are "
         "the paper's.\n"
-        "- One-class novelty detection is measured where the Novelty page has a figure of ours; "
+        "- One-class novelty detection is measured where the Novelty page has a metric of ours; "
         "FashionMNIST is not.\n"
         "- The other methods are implementations of this project after their papers; each run "
         "names its backbone and where it differs.\n"
@@ -52,20 +52,20 @@ with right:
             hide_index=True,
             width="stretch",
             placeholder="–",
-            alt="Runs by data set",
+            alt="Runs by dataset",
         )
 st.subheader("Cite")
 st.code(downloads.BIBTEX, language="latex")
-st.subheader("Data and licences")
+st.subheader("Data and licenses")
 st.markdown(
     "- **MVTec AD** (Bergmann et al., 2019; © MVTec Software GmbH) is CC BY-NC-SA 4.0. None of its "
-    "images or masks is part of this project; only figures, scores, curves and distance maps that "
+    "images or masks is part of this project; only metrics, scores, curves and distance maps that "
     "were computed from them are.\n"
     + "".join(
-        f"- **{one.title}**: licence {one.licence}; its images are "
+        f"- **{one.title}**: license {one.license}; its images are "
         + ("shown where they are on the server's disk.\n" if one.is_shown else "never shown.\n")
         for one in NOVELTY_SETS.values()
     )
     + "- **Generated parts** are drawn by this project; they and its code are Apache-2.0.\n"
-    "- Published figures carry their source in every row; see the cards on the leaderboard."
+    "- Published metrics carry their source in every row; see the cards on the leaderboard."
 )

@@ -1,4 +1,4 @@
-"""One category: every figure known of it, its curves, and how its scores separate."""
+"""One category: every metric known of it, its curves, and how its scores separate."""
 
 import pandas as pd
 import streamlit as st
@@ -10,7 +10,7 @@ from rd4ad.web.explorer.screens import leaderboard, reproduction
 MOST_DOTS, MOST_ROWS, MOST_CURVES = 40, 200, 12
 units = frame.open_page(
     "Category",
-    "One category at a time: every figure known of it, the curves behind the measured ones, and "
+    "One category at a time: every metric known of it, the curves behind the measured ones, and "
     "how far the scores of normal and defective images lie apart.",
 )
 runs = index_cache.measured()
@@ -25,7 +25,7 @@ with first:
 dataset, category = leaderboard.unqualified(chosen)
 with second:
     metric = widgets.pick(
-        "Figure", leaderboard.METRICS, "metric", "The strip of dots below shows this figure."
+        "Metric", leaderboard.METRICS, "metric", "The strip of dots below shows this metric."
     )
 
 with third:
@@ -39,7 +39,7 @@ left, right = st.columns(2)
 with left:
     st.subheader(f"{leaderboard.METRICS[metric]} of {leaderboard.row_name(category).lower()}")
     if cells.empty:
-        st.info("No figure of this kind is known.")
+        st.info("No metric of this kind is known.")
     else:
         cells = cells.tail(MOST_DOTS)  # the best are last
         widgets.show(
@@ -49,7 +49,7 @@ with left:
             "dots",
         )
         st.caption(
-            "Hollow: a paper's figure; filled: measured here; dotted: a third party's."
+            "Hollow: a paper's metric; filled: measured here; dotted: a third party's."
             + (f" The best {MOST_DOTS} are shown." if len(cells) == MOST_DOTS else "")
         )
 with right:
@@ -64,7 +64,7 @@ with right:
     else:
         run_id = widgets.choose_run(mine, "Whose scores are shown.")
         by_type = st.toggle(
-            "By defect type", key="by_type", bind="query-params", help="One colour each."
+            "By defect type", key="by_type", bind="query-params", help="One color each."
         )
         run = run_cache.run_named(run_id)
         if run is not None:
@@ -80,7 +80,7 @@ if not compared.empty:
     st.subheader("Reported against reproduced")
     st.dataframe(
         tables.styled_reproduction(compared, units.text), width="stretch", hide_index=True,
-        placeholder="–", alt=f"Measured figures of {category} beside those that papers print",
+        placeholder="–", alt=f"Measured metrics of {category} beside those that papers print",
     )  # fmt: skip
     st.caption(
         "Difference: reproduced minus reported. Where the backbones differ, it is a difference of "
@@ -119,7 +119,7 @@ if not mine.empty:
             "curves",
         )
         if limit:
-            st.caption("Shaded: the area up to the limit of 0.3 that the first run's figure is.")
+            st.caption("Shaded: the area up to the limit of 0.3 that the first run's metric is.")
 
 st.subheader("Overview: normal against defective in every category")
 st.caption(

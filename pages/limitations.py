@@ -24,10 +24,10 @@ st.dataframe(
     alt="Pixel AUROC of transistor by layers and image size, the paper's beside ours",
 )  # fmt: skip
 st.caption(
-    "The paper's figures are WideResNet-50's on the original images; ours are of the backbone "
+    "The paper's metrics are WideResNet-50's on the original images; ours are of the backbone "
     "named on images of 256 px, mean over the stored seeds of the longest training, released "
     "scoring (sum, Gaussian of 4 px). What compares is the direction: fewer layers and a smaller "
-    "image raise the figure."
+    "image raise the metric."
 )
 if runs is None:
     st.stop()
@@ -60,15 +60,15 @@ if not layers:
     st.stop()
 
 scored = run_cache.rescored(run, tuple(sorted(layers)), fusion, sigma)
-stored = limitations.stored_figures(run, tuple(sorted(layers)), fusion, sigma)
-widgets.show_figures(
-    limitations.completed(scored.figures, stored), limitations.usual_figures(run), units
+stored = limitations.stored_metrics(run, tuple(sorted(layers)), fusion, sigma)
+widgets.show_metrics(
+    limitations.completed(scored.metrics, stored), limitations.default_metrics(run), units
 )
 if scored.reason:
     st.caption(
-        f"Scored again just now: image figures alone, since {scored.reason} on this machine. "
-        + ("Pixel figures are the stored ones of this very scoring." if stored else
-           "Pixel figures are stored for smoothing by 4 px alone.")
+        f"Scored again just now: image metrics alone, since {scored.reason} on this machine. "
+        + ("Pixel metrics are the stored ones of this very scoring." if stored else
+           "Pixel metrics are stored for smoothing by 4 px alone.")
     )  # fmt: skip
 
 split = run_cache.split_by_place(run, tuple(sorted(layers)), fusion, sigma)
@@ -93,7 +93,7 @@ if split is not None:
         )  # fmt: skip
 else:
     st.caption(
-        "The mask of misplaced parts can be split where the run keeps its masks, or the data set "
+        "The mask of misplaced parts can be split where the run keeps its masks, or the dataset "
         "is on disk (RD4AD_DATA), and the category has a defect of that name."
     )
 

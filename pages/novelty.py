@@ -1,4 +1,4 @@
-"""One-class novelty: every class of a data set as the normal one, the images that fool it."""
+"""One-class novelty: every class of a dataset as the normal one, the images that fool it."""
 
 import streamlit as st
 
@@ -8,18 +8,18 @@ from rd4ad.web.explorer.style import KIND_NAMES
 
 units = frame.open_page(
     "Novelty",
-    "One class of a data set is normal, all others are novel. The method learns from the one, is "
+    "One class of a dataset is normal, all others are novel. The method learns from the one, is "
     "tested on all, and scores an image by the sum of its anomaly map.",
 )
 found = novelty.studies(run_cache.novelty_runs())
 st.subheader(f"Mean image AUROC over ten classes, {units.name}")
 st.dataframe(
     novelty.overview(found, index_cache.studies(), units.text), width="stretch", hide_index=True,
-    placeholder="–", alt="Mean image AUROC by data set, the paper's beside ours",
+    placeholder="–", alt="Mean image AUROC by dataset, the paper's beside ours",
 )  # fmt: skip
 st.caption(
     f"{KIND_NAMES['reported']} · {KIND_NAMES['reproduced']}: mean ± standard deviation over the "
-    "ten classes, never over fewer. Images of 32 px; grey ones are not normalised, as in the "
+    "ten classes, never over fewer. Images of 32 px; gray ones are not normalized, as in the "
     "released code."
 )
 if not found:
@@ -32,7 +32,7 @@ if not found:
 first, second, third = st.columns([2, 2, 5], vertical_alignment="bottom")
 with first:
     dataset = widgets.choose(
-        "Data set", list(dict.fromkeys(study.dataset for study in found)), "dataset",
+        "Dataset", list(dict.fromkeys(study.dataset for study in found)), "dataset",
         "Those that were measured.",
     )  # fmt: skip
 mine = {study.setting: study for study in found if study.dataset == dataset}
@@ -63,7 +63,7 @@ with left:
     st.caption(
         f"In brackets: the 95% interval over test images; it does not cover another seed. "
         f"{tables.MARK}: the best class. Looks most normal: the other class that the score tells "
-        "apart worst. Pixel figures are not defined: a whole image is novel, there are no masks."
+        "apart worst. Pixel metrics are not defined: a whole image is novel, there are no masks."
     )
 with right:
     widgets.show(
@@ -80,7 +80,7 @@ st.dataframe(
 )  # fmt: skip
 st.caption(
     "Down: the normal class; across: the class it is tested against, alone. Image AUROC, "
-    f"{units.name}; 50% is chance. Dark and bold: told apart worst."
+    f"{units.name}; 50% is chance. Dark and bold: distinguished worst."
 )
 
 st.subheader("Scores of test images")
@@ -118,7 +118,7 @@ st.caption(
     + (
         "The images are read from this machine; none is part of this project."
         if pictures
-        else "Images are shown where the data set lies in the folder RD4AD_DATA and its licence "
+        else "Images are shown where the dataset lies in the folder RD4AD_DATA and its license "
         "lets it be shown."
     )
 )

@@ -7,7 +7,7 @@ from rd4ad.web.explorer.screens import pro_auditor
 
 units = frame.open_page(
     "PRO auditor",
-    "One set of maps has as many PRO figures as there are definitions. Here are all of them, for "
+    "One set of maps has as many PRO metrics as there are definitions. Here are all of them, for "
     "a stored run or for your own maps, and what is known of the published ones.",
 )
 own = st.file_uploader(
@@ -36,12 +36,12 @@ if found is not None:
     with left:
         st.subheader(f"PRO by definition, {units.name}")
         widgets.show(
-            charts.bars(found.figures, title=f"PRO, {units.name}", factor=units.factor,
+            charts.bars(found.metrics, title=f"PRO, {units.name}", factor=units.factor,
                         text=f".{units.digits}f"),
-            "PRO by definition: " + tables.pairs_in_words(found.figures, units.text),
-            "figures",
+            "PRO by definition: " + tables.pairs_in_words(found.metrics, units.text),
+            "metrics",
         )  # fmt: skip
-        st.markdown(tables.spread(found.figures, units.text))
+        st.markdown(tables.spread(found.metrics, units.text))
         if found.note:
             st.caption(found.note)
     with right:
@@ -56,10 +56,10 @@ if found is not None:
             st.info("No curve is defined: the masks or the maps are all alike.")
     st.caption(
         "From the command line: `rd4ad score --maps FOLDER --data DIR --category NAME` prints "
-        "these figures for a folder of maps (TIFF or NPY) that any program wrote."
+        "these metrics for a folder of maps (TIFF or NPY) that any program wrote."
     )
 
-st.subheader("What is known of the published figures")
+st.subheader("What is known of the published metrics")
 st.dataframe(
     tables.pro_definitions(index_cache.published()), width="stretch", hide_index=True,
     placeholder="–", alt="Definitions of PRO by source",

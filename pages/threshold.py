@@ -67,7 +67,7 @@ with tools[0]:
 with tools[1]:
     opacity = st.slider(
         "Opacity of the map", 0.0, 1.0, 0.75, 0.05, key="opacity", bind="query-params",
-        help="Of the heatmap's full colour over the image.",
+        help="Of the heatmap's full color over the image.",
     )  # fmt: skip
 with tools[2]:
     wanted = st.segmented_control(

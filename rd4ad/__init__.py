@@ -1,4 +1,4 @@
-"""RD4AD Explorer: anomaly detection by reverse distillation, its figures and its live demo.
+"""RD4AD Explorer: anomaly detection by reverse distillation, its metrics and its live demo.
 
 The names below load on first use, so that `import rd4ad` is quick and needs no torch.
 """

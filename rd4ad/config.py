@@ -27,8 +27,8 @@ class TrainingConfig:
         layers: layers used in training, a choice of 1, 2, 3
         size_px: side in pixels to which images are resized, a multiple of 32
         epochs: passes over the normal images; 0 for methods fitted in one pass
-        batch_size: images a step
-        learning_rate: the optimiser's step size
+        batch_size: images per step
+        learning_rate: the optimizer's step size
         loss: of reverse distillation: flattened (released code) or per_position (the paper's text)
         precision: of training: float32 (released code) or bfloat16 (faster on some processors)
         seed: of initial weights, order and held-out choice

@@ -40,7 +40,7 @@ def named(info: str) -> str:
 def sort_quickly() -> None:
     """Have NumPy sort by AVX2 where AVX-512 takes five times as long; before NumPy is imported.
 
-    Sorting is most of what pixel figures take. A value that the variable has already stays.
+    Sorting is most of what pixel metrics take. A value that the variable has already stays.
 
     Source: numpy/x86-simd-sort issue 6, of AMD's Zen 4.
     """

@@ -100,7 +100,7 @@ def smoothing(size: int, sigma_px: float) -> Maps:
     """Return the (size, size) matrix of SciPy's 1-D Gaussian (truncate 4, reflecting border).
 
     >>> matrix = smoothing(8, 1.0)
-    >>> matrix.shape, bool(np.allclose(matrix.sum(axis=1), 1))  # a mean of neighbours
+    >>> matrix.shape, bool(np.allclose(matrix.sum(axis=1), 1))  # a mean of neighbors
     ((8, 8), True)
     """
     identity = np.eye(size)

@@ -43,7 +43,7 @@ def shared_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of one category, `part`: 64 px stripes, defects are bright squares with masks."""
+    """A dataset of one category, `part`: 64 px stripes, defects are bright squares with masks."""
     root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     folders = {"train/good": 14, "test/good": 4, "test/spot": 4}
@@ -59,8 +59,8 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 masks = root / "part/ground_truth/spot"
                 masks.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(mask).save(masks / f"{i:03d}_mask.png")
-            grey = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
-            grey.convert("RGB").save(root / "part" / folder / f"{i:03d}.png")
+            gray = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
+            gray.convert("RGB").save(root / "part" / folder / f"{i:03d}.png")
     return root
 
 
@@ -80,7 +80,7 @@ TINY = {"backbone": "compact", "size_px": 64, "epochs": 6, "batch_size": 4, "hol
 
 @pytest.fixture(scope="session")
 def part_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Published figures, a run of the generated transistor with masks, its detector, a digit's."""
+    """Published metrics, a run of the generated transistor with masks, its detector, a digit's."""
     from rd4ad import Detector, evaluate
     from rd4ad.config import TrainingConfig
     from rd4ad.data.parts import write_parts
@@ -117,7 +117,7 @@ def write_idx() -> Callable[[Path, np.ndarray], None]:
 
 @pytest.fixture(scope="session")
 def novelty_data(write_idx, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """FashionMNIST's files with bars in ten places: 4 images a class to train on, 3 to test on."""
+    """FashionMNIST's files with bars in ten places: 4 images per class to train on, 3 to test on."""
     data = tmp_path_factory.mktemp("novelty")
     rng = np.random.default_rng(0)
     for split, n in (("train", 4), ("t10k", 3)):
@@ -134,7 +134,7 @@ def novelty_data(write_idx, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def novelty_results(
     novelty_data: Path, novelty_config, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """Published figures, and a run of every class of `novelty_data`."""
+    """Published metrics, and a run of every class of `novelty_data`."""
     from rd4ad.data.one_class import NOVELTY_SETS
     from rd4ad.evaluation.one_class import Protocol, measure
     from rd4ad.runs.index import update_index

@@ -20,7 +20,7 @@ from rd4ad.training.session import Reporter, teacher_features
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here"),
-    # A recorded backward pass ran on another stream than the optimiser; torch waits for it.
+    # A recorded backward pass ran on another stream than the optimizer; torch waits for it.
     pytest.mark.filterwarnings("ignore:The AccumulateGrad node's stream:UserWarning"),
 ]
 

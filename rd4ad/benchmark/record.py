@@ -113,9 +113,9 @@ def _rounded(value: float, digits: int) -> float | None:
 
 
 def quality(cases: Sequence[TrainingConfig], results: Path) -> list[Row]:
-    """Return each case's figures of the stored runs, and the categories they are means over.
+    """Return each case's metrics of the stored runs, and the categories they are means over.
 
-    The categories are those that all cases with a run have in common, so that the figures compare;
+    The categories are those that all cases with a run have in common, so that the metrics compare;
     a case without a run has none.
     """
     names = [*QUALITIES, "categories"]
@@ -138,8 +138,8 @@ def quality(cases: Sequence[TrainingConfig], results: Path) -> list[Row]:
 def _means(rows: pd.DataFrame, categories: list[str]) -> Row:
     kept = rows[rows["category"].isin(categories)]
     means = kept.groupby("category")[list(QUALITIES.values())].mean()  # over seeds
-    figures = means.mean(skipna=False) if len(kept) else means.max()
-    return {name: _rounded(figures[metric], 4) for name, metric in QUALITIES.items()} | {
+    metrics = means.mean(skipna=False) if len(kept) else means.max()
+    return {name: _rounded(metrics[metric], 4) for name, metric in QUALITIES.items()} | {
         "categories": ", ".join(categories) if len(kept) else None
     }
 
@@ -173,7 +173,7 @@ def stored_fit(folder: Path, config: TrainingConfig) -> Row:
 
 
 def write_record(path: Path, rows: list[Row], ratios: list[Row], note: str) -> Row:
-    """Write figures and the ratios between them, with host, versions and commit; return all.
+    """Write metrics and the ratios between them, with host, versions and commit; return all.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:

@@ -4,7 +4,7 @@ Every case, a method with a backbone at a size, has a process of its own that st
 round each of them judges one image, in turn, so that whatever else the machine does hits all alike;
 ratios to RD4AD are taken within a round. What is measured:
 
-- seconds an image: from uint8 pixels to smoothed map and score, the median of the rounds;
+- seconds per image: from uint8 pixels to smoothed map and score, the median of the rounds;
 - memory: the most that a process held while it judged, beyond its imports and the teacher, which
   all categories share and whose own memory stands beside it;
 - disk: the checkpoint in float32, without the teacher;
@@ -151,8 +151,8 @@ def benchmark(
             ) from error
         n_images = len(open_category(data, plan.category or PART).train)
     rows = [
-        taken | fit | {"kind": "reproduced"} | figure
-        for taken, fit, figure in zip(
+        taken | fit | {"kind": "reproduced"} | metric
+        for taken, fit, metric in zip(
             timed(cases, seconds, footprints), fits, quality(cases, results), strict=True
         )
     ]
@@ -244,6 +244,6 @@ def _note(cases: Sequence[TrainingConfig], rounds: int, n_threads: int, whose: s
         "size, by round"
         + ("; none where that was not measured beside. " if lacks else ". ")
         + "Memory: what model and image add at most to imports and teacher. Disk: the checkpoint "
-        f"without the teacher. Fits: of {whose}, teachers' weights random. Figures: stored runs on "
+        f"without the teacher. Fits: of {whose}, teachers' weights random. Metrics: stored runs on "
         f"{DATASET}, means over the categories named, not all fifteen."
     )

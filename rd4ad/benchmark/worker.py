@@ -98,7 +98,7 @@ class Held:
 
 @cache
 def held(job: Job) -> Held:
-    """Return the job's detector, loaded once a process and warm; memory counts from here on."""
+    """Return the job's detector, loaded once per process and warm; memory counts from here on."""
     torch.set_num_threads(job.n_threads)
     imports_mb = memory_mb("VmRSS")
     teacher, _ = teacher_of(str(job.config.backbone), job.weights)

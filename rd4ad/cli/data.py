@@ -1,4 +1,4 @@
-"""`rd4ad data`: check a data set, make generated parts."""
+"""`rd4ad data`: check a dataset, make generated parts."""
 
 import argparse
 import json
@@ -10,18 +10,18 @@ from rd4ad.cli.command import Bars, UsageError, add_command
 
 def add_data(commands: Any) -> None:
     """Add `rd4ad data` to the command line."""
-    text = "Check a data set, or make the generated parts."
+    text = "Check a dataset, or make the generated parts."
     parser = commands.add_parser("data", help=text, description=text)
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     check = add_command(
-        actions, "check", _check, "Name every problem of a data set in MVTec layout."
+        actions, "check", _check, "Name every problem of a dataset in MVTec layout."
     )
     check.add_argument("folder", type=Path, help="folder of categories")
     check.add_argument("--json", action="store_true", help="print the problems as JSON")
     make = add_command(actions, "make", _make, "Write the generated parts in MVTec layout.")
     make.add_argument("folder", type=Path, help="folder to write categories into")
     make.add_argument("--seed", type=int, default=0, help="of everything generated")
-    make.add_argument("--train", type=int, default=200, help="normal training images a category")
+    make.add_argument("--train", type=int, default=200, help="normal training images per category")
 
 
 def _check(options: argparse.Namespace) -> int:

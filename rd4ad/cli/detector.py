@@ -15,7 +15,7 @@ from rd4ad.cli.options import (
     check_device,
     layers,
     loaded,
-    print_figures,
+    print_metrics,
     print_skipped,
 )
 from rd4ad.config import Stop, TrainingConfig
@@ -94,13 +94,13 @@ def add_evaluate(commands: Any) -> None:
     parser = add_command(commands, "evaluate", _evaluate, text)
     parser.add_argument("checkpoint", type=Path, help="checkpoint that train wrote")
     add_category(parser)
-    parser.add_argument("--dataset", help="name of the data set for the record (default: folder's)")
+    parser.add_argument("--dataset", help="name of the dataset for the record (default: folder's)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
     add_engine(parser)
-    text = "store the masks too, where their licence allows it: scores again without images"
+    text = "store the masks too, where their license allows it: scores again without images"
     parser.add_argument("--keep-masks", action="store_true", help=text)
     parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -119,7 +119,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             on_progress=bars.counted,
         )
     print_skipped(run.record["skipped"])
-    print_figures(run.metrics[run.metrics.is_default].to_dict("records"), options.json)
+    print_metrics(run.metrics[run.metrics.is_default].to_dict("records"), options.json)
     if not options.json:
         print(f"stored {run.path}")
     return 0
@@ -175,9 +175,9 @@ def add_export(commands: Any) -> None:
         "--format", choices=("onnx", "openvino"), default="onnx", help="kind of model"
     )
     lower = parser.add_mutually_exclusive_group()
-    text = "8-bit integers, where the figures of --category below --data stay within 0.003"
+    text = "8-bit integers, where the metrics of --category below --data stay within 0.003"
     lower.add_argument("--int8", action="store_true", help=text)
-    text = "a checkpoint that computes in float16 on a GPU, where the figures stay within 0.003"
+    text = "a checkpoint that computes in float16 on a GPU, where the metrics stay within 0.003"
     lower.add_argument("--float16", action="store_true", help=text)
     parser.add_argument("--device", default="cpu", help="of --float16: torch device, e.g. cuda")
     parser.add_argument("--data", type=Path, help="of both: folder of categories")
@@ -203,10 +203,10 @@ def _export(options: argparse.Namespace) -> int:
         raise UsageError("--device is of --float16: other models are written without one")
     if options.int8 or options.float16:
         for row in _export_lower(options, changes):
-            figures = (
+            metrics = (
                 f"{key} {row[key]:.4f}" for key in row if key not in ("metric", "difference")
             )
-            print(f"{row['metric']:<12}", *figures, sep="  ")
+            print(f"{row['metric']:<12}", *metrics, sep="  ")
     else:
         write = {"onnx": export_onnx, "openvino": export_openvino}[options.format]
         write(options.checkpoint, options.out, weights=options.weights, **changes)
@@ -215,7 +215,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _export_lower(options: argparse.Namespace, changes: dict[str, Any]) -> list[dict[str, Any]]:
-    """Write what judges as in float32, and return the figures of both."""
+    """Write what judges as in float32, and return the metrics of both."""
     name = "--int8" if options.int8 else "--float16"
     if options.format != "onnx":
         raise UsageError(f"{name} has a format of its own: leave --format out")

@@ -1,4 +1,4 @@
-"""`rd4ad score` and `rd4ad bench`: figures of maps from anywhere, and what methods cost."""
+"""`rd4ad score` and `rd4ad bench`: metrics of maps from anywhere, and what methods cost."""
 
 import argparse
 import json
@@ -7,26 +7,26 @@ from typing import Any
 
 from rd4ad.catalogue import METHODS
 from rd4ad.cli.command import Bars, UsageError, add_command
-from rd4ad.cli.options import add_category, print_figures
+from rd4ad.cli.options import add_category, print_metrics
 
 
 def add_score(commands: Any) -> None:
     """Add `rd4ad score` to the command line."""
-    text = "Figures for anomaly maps that any program wrote (TIFF or NPY)."
+    text = "Metrics for anomaly maps that any program wrote (TIFF or NPY)."
     parser = add_command(commands, "score", _score, text)
     parser.add_argument(
         "--maps", type=Path, required=True, help="folder with <type>/<stem>.tiff or .npy"
     )
     add_category(parser)
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
 
 def _score(options: argparse.Namespace) -> int:
     from rd4ad.evaluation.category import score_maps
 
     with Bars() as bars:
-        figures = score_maps(options.maps, options.data, options.category, on_progress=bars.counted)
-    print_figures(figures, options.json)
+        metrics = score_maps(options.maps, options.data, options.category, on_progress=bars.counted)
+    print_metrics(metrics, options.json)
     return 0
 
 
@@ -82,7 +82,7 @@ def _bench(options: argparse.Namespace) -> int:
         )
         print(
             f"{row['method']:<21} {row['backbone']:<16} {row['size_px']:>4} px  {ratio:<13} "
-            f"{row['seconds_per_image']:.3f} s an image, {row['memory_mb']} MB, "
+            f"{row['seconds_per_image']:.3f} s per image, {row['memory_mb']} MB, "
             f"{row['disk_mb']} MB on disk, fit {row['fit_seconds']} s ({row['fit']})"
         )
     print(f"wrote {options.out}")

@@ -10,26 +10,26 @@ from typing import Any
 from rd4ad.cli.command import Bars, UsageError, add_command
 from rd4ad.cli.options import add_config_options, add_device, check_device
 from rd4ad.config import TrainingConfig
-from rd4ad.data.one_class import NORMALISATIONS, NOVELTY_SETS, PROTOCOL
+from rd4ad.data.one_class import NORMALIZATIONS, NOVELTY_SETS, PROTOCOL
 
 
 def add_novelty(commands: Any) -> None:
     """Add `rd4ad novelty` to the command line."""
-    text = "Train on one class of a data set as normal, test against all; resumable."
+    text = "Train on one class of a dataset as normal, test against all; resumable."
     parser = add_command(commands, "novelty", _novelty, text)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of data sets")
-    parser.add_argument("--dataset", choices=list(NOVELTY_SETS), required=True, help="data set")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
+    parser.add_argument("--dataset", choices=list(NOVELTY_SETS), required=True, help="dataset")
     parser.add_argument("--normal", required=True, help="class, several as 1,8, or all")
-    parser.add_argument("--download", action="store_true", help="fetch the data set if need be")
+    parser.add_argument("--download", action="store_true", help="fetch the dataset if need be")
     parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
-    text = "of images (default: the released code's for the data set)"
-    parser.add_argument("--normalisation", choices=NORMALISATIONS, default="", help=text)
+    text = "of images (default: the released code's for the dataset)"
+    parser.add_argument("--normalization", choices=NORMALIZATIONS, default="", help=text)
     parser.add_argument("--n-train", type=int, default=0, help="so many training images; 0: all")
     parser.add_argument("--n-test", type=int, default=0, help="so many test images; 0: all")
-    text = "keep detectors in this folder; needs --normalisation imagenet"
+    text = "keep detectors in this folder; needs --normalization imagenet"
     parser.add_argument("--detectors", type=Path, help=text)
     add_device(parser)
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
     add_config_options(parser)
     parser.set_defaults(**PROTOCOL)
 
@@ -44,7 +44,7 @@ def _novelty(options: argparse.Namespace) -> int:
         protocol = Protocol(
             dataset=options.dataset,
             config=config,
-            normalisation=options.normalisation,
+            normalization=options.normalization,
             n_train=options.n_train,
             n_test=options.n_test,
         )
@@ -80,7 +80,7 @@ def _novelty(options: argparse.Namespace) -> int:
 
 
 class _Announcer:
-    """Says a class's figure as it is measured, and how long those to come will take."""
+    """Says a class's metric as it is measured, and how long those to come will take."""
 
     def __init__(self, n_classes: int, is_silent: bool) -> None:
         self.n_classes, self.is_silent = n_classes, is_silent

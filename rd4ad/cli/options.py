@@ -103,8 +103,8 @@ def print_skipped(problems: Sequence[str]) -> None:
         print(f"skipped: {problem}", file=sys.stderr)
 
 
-def print_figures(rows: Sequence[Mapping[Any, Any]], as_json: bool) -> None:
-    """Print figures, a line each or as JSON; an undefined one with its reason."""
+def print_metrics(rows: Sequence[Mapping[Any, Any]], as_json: bool) -> None:
+    """Print metrics, a line each or as JSON; an undefined one with its reason."""
     if as_json:
         print(json.dumps([{k: None if v != v else v for k, v in row.items()} for row in rows]))
         return

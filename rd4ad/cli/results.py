@@ -11,14 +11,14 @@ from rd4ad.cli.sweep import add_missing
 
 def add_results(commands: Any) -> None:
     """Add `rd4ad results` to the command line."""
-    text = "Index the stored runs, or show their figures."
+    text = "Index the stored runs, or show their metrics."
     parser = commands.add_parser("results", help=text, description=text)
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     text = "Bring results/index.parquet up to the run folders; only new ones are read."
     index = add_command(actions, "index", _index, text)
-    index.add_argument("--anew", action="store_true", help="read every run again")
-    show = add_command(actions, "show", _show, "Print the figures of the indexed runs.")
-    text = "Give runs that were stored without confidence intervals theirs; no figure changes."
+    index.add_argument("--again", action="store_true", help="read every run again")
+    show = add_command(actions, "show", _show, "Print the metrics of the indexed runs.")
+    text = "Give runs that were stored without confidence intervals theirs; no metric changes."
     intervals = add_command(actions, "intervals", _intervals, text)
     intervals.add_argument("runs", type=Path, nargs="+", help="run folders")
     text = "folder of categories, for the masks of runs that do not keep them"
@@ -30,13 +30,13 @@ def add_results(commands: Any) -> None:
     add_missing(actions)
     for action in (index, show):
         action.add_argument("--results", type=Path, default=Path("results"), help="results folder")
-    show.add_argument("--json", action="store_true", help="print the figures as JSON")
+    show.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
 
 def _index(options: argparse.Namespace) -> int:
     from rd4ad.runs.index import update_index
 
-    found = update_index(options.results, anew=options.anew)
+    found = update_index(options.results, again=options.again)
     for run in found.broken:
         print(f"skipped {run.path}: {run.reason}", file=sys.stderr)
     print(
@@ -53,7 +53,7 @@ def _merge(options: argparse.Namespace) -> int:
     for run in merged.broken:
         print(f"skipped {run.path}: {run.reason}", file=sys.stderr)
     for source, target in merged.refused:
-        print(f"refused {source}: {target} has other figures under the same id", file=sys.stderr)
+        print(f"refused {source}: {target} has other metrics under the same id", file=sys.stderr)
     print(
         f"{len(merged.added)} runs added to {options.into}, {len(merged.identical)} were there, "
         f"{len(merged.refused)} refused; `rd4ad results index` lists them"
@@ -73,17 +73,17 @@ def _intervals(options: argparse.Namespace) -> int:
         maps = anomaly_maps(run.distances(), own_scoring(run), run.record["size_px"])
         masks = masks_of(run, list(run.images()["image"]), options.data)
         n = int(add_intervals(run, maps, masks).metrics["ci_low"].notna().sum())
-        print(f"{path}: {n} figures have intervals; `rd4ad results index` lists them")
+        print(f"{path}: {n} metrics have intervals; `rd4ad results index` lists them")
     return 0
 
 
 def _show(options: argparse.Namespace) -> int:
     from rd4ad.metrics.category import DEFINITIONS
-    from rd4ad.runs.index import figures_of, read_index
+    from rd4ad.runs.index import metric_rows, read_index
 
     chosen = read_index(options.results, is_default=True)
     if options.json:
-        print(figures_of(chosen).to_json(orient="records"))
+        print(metric_rows(chosen).to_json(orient="records"))
         return 0
     if chosen.empty:
         print(f"no run in the index of {options.results}: `rd4ad evaluate` stores one")

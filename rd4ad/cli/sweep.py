@@ -148,7 +148,7 @@ def add_missing(actions: Any) -> None:
     parser = add_command(actions, "missing", _missing, text)
     parser.add_argument("grid", type=Path, help="grid in YAML, as for rd4ad sweep")
     parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
-    text = "the runs' data set (default: the grid's, or the only one there is)"
+    text = "the runs' dataset (default: the grid's, or the only one there is)"
     parser.add_argument("--dataset", help=text)
     parser.add_argument("--yaml", action="store_true", help="print a grid of the missing cells")
 
@@ -175,5 +175,5 @@ def _missing(options: argparse.Namespace) -> int:
         print(filling(holes, dataset), end="")
     else:
         print(matrix(table).to_string())
-        print(f"{len(holes)} of {len(grid.cells)} cells missing, of {dataset or 'any data set'}")
+        print(f"{len(holes)} of {len(grid.cells)} cells missing, of {dataset or 'any dataset'}")
     return 0

@@ -1,4 +1,4 @@
-"""Data sets on disk: pictures, folders in MVTec layout, and what is wrong with them."""
+"""Datasets on disk: pictures, folders in MVTec layout, and what is wrong with them."""
 
 from rd4ad.data.checks import check_dataset
 from rd4ad.data.folders import (

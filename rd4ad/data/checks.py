@@ -1,4 +1,4 @@
-"""Everything that is wrong with a data set on disk, named at once."""
+"""Everything that is wrong with a dataset on disk, named at once."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from rd4ad.data.folders import (
     list_categories,
     scan_category,
 )
-from rd4ad.data.images import Progress, in_threads, read_grey, read_image, size_difference
+from rd4ad.data.images import Progress, in_threads, read_gray, read_image, size_difference
 from rd4ad.data.official import official_counts
 
 __all__ = ["Problem", "check_dataset", "render_problems"]
@@ -48,7 +48,7 @@ def check_dataset(
     ...     check_dataset(folder)[0].severity == "error"
     True
 
-    Every image and mask is decoded. Errors are what would make figures wrong or impossible,
+    Every image and mask is decoded. Errors are what would make metrics wrong or impossible,
     warnings what is worth a look, infos the counts. Categories with a name of MVTec
     AD are compared with it.
 
@@ -111,11 +111,11 @@ def _see_image(path: Path) -> _Seen:
 
 def _see_mask(path: Path) -> _Seen:
     try:
-        grey = read_grey(path)
+        gray = read_gray(path)
     except (DatasetError, OSError) as error:
         return _Seen(error=str(error).removeprefix(f"{path} "))
-    height, width = grey.shape
-    levels = np.flatnonzero(np.bincount(grey.ravel(), minlength=256))
+    height, width = gray.shape
+    levels = np.flatnonzero(np.bincount(gray.ravel(), minlength=256))
     return _Seen((width, height), levels=tuple(levels.tolist()))
 
 
@@ -139,10 +139,10 @@ def _contents(category: Category) -> _Found:
         wanted = "images in test/good and test/<type>"
         yield "empty_test", "test", missing.format("cannot be evaluated", wanted), "warning"
     elif not n_normal:
-        effect, wanted = "leaves figures of images undefined", "normal images in test/good"
+        effect, wanted = "leaves metrics of images undefined", "normal images in test/good"
         yield "no_normal_test", "test", missing.format(effect, wanted), "warning"
     elif not n_defects:
-        effect, wanted = "leaves every figure undefined", "defects in test/<type>"
+        effect, wanted = "leaves every metric undefined", "defects in test/<type>"
         yield "no_defect_test", "test", missing.format(effect, wanted), "warning"
     if n_defects and not n_masks:
         yield "no_masks", "ground_truth", "holds no masks: evaluated at image level only", "info"
@@ -168,7 +168,7 @@ def _official(category: Category, seen: dict[Path, _Seen]) -> _Found:
         yield (
             "official_counts", "",
             f"is not MVTec AD's {category.name} as published ({'; '.join(differences)}): images "
-            "may be missing; no matter if this is another data set",
+            "may be missing; no matter if this is another dataset",
             "warning",
         )  # fmt: skip
     else:
@@ -216,5 +216,5 @@ def _mask(category: Category, sample: Sample, image: _Seen, mask: _Seen) -> _Fou
         message = f"has {highest} as its highest level, so marks nothing: expected 0 and 255"
         yield "mask_levels", file, message, "error"
     elif set(mask.levels) - {0, 255}:
-        message = f"has {len(mask.levels)} grey levels, not only 0 and 255: cut at half of 255"
+        message = f"has {len(mask.levels)} gray levels, not only 0 and 255: cut at half of 255"
         yield "not_binary", file, message, "warning"

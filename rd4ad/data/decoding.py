@@ -1,7 +1,7 @@
 """One file or PIL image -> an upright 8-bit PIL image, or an error that names it.
 
 Pixels are what Pillow's `convert("RGB")` gives, as in the released loader, with two exceptions:
-16-bit grey is scaled (Pillow would clip it) and an EXIF rotation is applied. No colour profile is.
+16-bit gray is scaled (Pillow would clip it) and an EXIF rotation is applied. No color profile is.
 """
 
 import io
@@ -68,7 +68,7 @@ def eight_bit(image: Image.Image, name: str) -> Image.Image:
     if not is_16_bit and image.mode not in _MODES:
         raise DatasetError(
             f"{name} has pixels of Pillow's mode {image.mode!r}: expected 8 bits a channel or "
-            "16-bit grey; convert it, choosing the range that matters"
+            "16-bit gray; convert it, choosing the range that matters"
         )
     with _naming(name):
         upright = ImageOps.exif_transpose(image)

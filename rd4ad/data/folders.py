@@ -80,7 +80,7 @@ class Problem:
         kind: one word or two with an underscore, such as "missing_mask".
         file: relative to the category; "" where the problem is the category's.
         message: what was expected, what was found, what to do.
-        severity: "error" (figures would be wrong or impossible), "warning" or "info".
+        severity: "error" (metrics would be wrong or impossible), "warning" or "info".
     """
 
     category: str
@@ -145,7 +145,7 @@ def open_category(data: str | Path, category: str) -> Category:
 
     Raises:
         DatasetError: no such folder or category, no images in train/good, a defect without a mask
-            while others have one, or two images or masks that cannot be told apart by name.
+            while others have one, or two images or masks that cannot be distinguished by name.
     """
     data = Path(data)
     names = list_categories(data)

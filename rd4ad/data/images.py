@@ -47,8 +47,8 @@ def read_image(source: Picture) -> Images:
     (2, 5, 3)
 
     Args:
-        source: a file, a PIL image, or an array (H, W, 3) uint8 RGB or (H, W) uint8 grey. Of a file
-            with several frames the first is read. Alpha is dropped, not composited. 16-bit grey is
+        source: a file, a PIL image, or an array (H, W, 3) uint8 RGB or (H, W) uint8 gray. Of a file
+            with several frames the first is read. Alpha is dropped, not composited. 16-bit gray is
             scaled by its full range: 65535 becomes 255. CMYK is converted without its profile.
 
     Raises:
@@ -76,7 +76,7 @@ def resize_image(image: Images, size_px: int) -> Images:
 def read_mask(path: str | Path, size_px: int | None = None) -> Masks:
     """Return the mask as booleans, True where there is a defect.
 
-    As in the release: grey levels resized bilinearly, then a defect is what exceeds half of 255. A
+    As in the release: gray levels resized bilinearly, then a defect is what exceeds half of 255. A
     very small defect may vanish when it is made smaller.
 
     >>> from tempfile import TemporaryDirectory
@@ -96,25 +96,25 @@ def read_mask(path: str | Path, size_px: int | None = None) -> Masks:
 
     Source: hq-deng/RD4AD dataset.py and test.py, evaluation.
     """
-    grey = read_grey(path)
-    highest = int(grey.max())
+    gray = read_gray(path)
+    highest = int(gray.max())
     if 0 < highest < 128:
         raise DatasetError(
             f"the mask {path} has {highest} as its highest level, so no pixel would count as a "
             "defect: expected 0 for normal and 255 for defect; rewrite it with those two"
         )
     if size_px is not None:
-        grey = np.asarray(_resized(Image.fromarray(grey), size_px))
-    return grey > 127
+        gray = np.asarray(_resized(Image.fromarray(gray), size_px))
+    return gray > 127
 
 
-def read_grey(path: str | Path) -> NDArray[np.uint8]:
-    """Return the picture in `path` as (H, W) uint8 grey levels; raises as `read_image`.
+def read_gray(path: str | Path) -> NDArray[np.uint8]:
+    """Return the picture in `path` as (H, W) uint8 gray levels; raises as `read_image`.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     Image.new("RGB", (2, 1), "white").save(Path(folder) / "a.png")
-    ...     read_grey(Path(folder) / "a.png").tolist()
+    ...     read_gray(Path(folder) / "a.png").tolist()
     [[255, 255]]
     """
     with opened(Path(path)) as image:
@@ -171,8 +171,8 @@ def read_images(
 ) -> ImageBatch:
     """Return the pictures resized to `size_px`, decoded by several threads, in the given order.
 
-    >>> grey = np.zeros((3, 5), dtype=np.uint8)
-    >>> read_images([grey, grey], 4).images.shape
+    >>> gray = np.zeros((3, 5), dtype=np.uint8)
+    >>> read_images([gray, gray], 4).images.shape
     (2, 4, 4, 3)
 
     Args:
@@ -290,10 +290,10 @@ def _resized(image: Image.Image, size_px: int) -> Image.Image:
 
 
 def _from_array(array: NDArray[np.generic]) -> Image.Image:
-    is_grey = array.ndim == 2
-    if array.dtype != np.uint8 or not (is_grey or (array.ndim == 3 and array.shape[2] == 3)):
+    is_gray = array.ndim == 2
+    if array.dtype != np.uint8 or not (is_gray or (array.ndim == 3 and array.shape[2] == 3)):
         raise ValueError(
-            "expected an array (H, W, 3) uint8 RGB or (H, W) uint8 grey with levels 0 to 255; got "
+            "expected an array (H, W, 3) uint8 RGB or (H, W) uint8 gray with levels 0 to 255; got "
             f"{array.shape} {array.dtype}: scale and convert it first"
         )
     if array.size == 0:

@@ -6,7 +6,7 @@ respect each other. An object store has no rename and no lock, so of a URL this 
 
 - a run is there when its run.json is, which is uploaded last: no reader takes half a run for one;
 - only whole runs go there. What is half-finished, its log and its lock lie in a scratch folder of
-  the node, so a cell goes on where it was stopped, and begins anew on another node;
+  the node, so a cell goes on where it was stopped, and begins again on another node;
 - two sweeps at once of the same cells on two nodes do them twice: share them out by --shard, or let
   one driver do it. The second to end finds the run there and leaves it.
 """

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class OfficialCounts:
-    """How many images a category has as it was published, and their size.
+    """How many images per category has as it was published, and their size.
 
     Args:
         train_good: normal images to train on.

@@ -1,6 +1,6 @@
-"""Data sets of ten classes for one-class novelty detection, where torchvision puts them; no torch.
+"""Datasets of ten classes for one-class novelty detection, where torchvision puts them; no torch.
 
-    <data>/MNIST/raw/train-images-idx3-ubyte          and its three neighbours; plain or .gz
+    <data>/MNIST/raw/train-images-idx3-ubyte          and its three neighbors; plain or .gz
     <data>/FashionMNIST/raw/train-images-idx3-ubyte
     <data>/cifar-10-batches-py/                       pickles, which torchvision checks and
                                                       reads for `rd4ad.evaluation.one_class`
@@ -27,7 +27,7 @@ from rd4ad.data.folders import DatasetError
 from rd4ad.data.images import read_images
 
 SplitName = Literal["train", "test"]
-NORMALISATIONS = ("imagenet", "none")
+NORMALIZATIONS = ("imagenet", "none")
 _IDX = {"train": "train", "test": "t10k"}
 _DIGITS = tuple("0123456789")
 _OBJECTS = (
@@ -37,58 +37,58 @@ _OBJECTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class NoveltySet:
-    """A data set of ten classes.
+    """A dataset of ten classes.
 
     Args:
         title: its name in runs and on pages.
         home: its folder or file below the data folder.
         classes: their names, in the order of the labels.
-        normalisation: what the released code does to its images: "imagenet" subtracts ImageNet's
+        normalization: what the released code does to its images: "imagenet" subtracts ImageNet's
             mean and divides by its deviation, "none" leaves levels in [0, 1].
-        licence: as its authors, or who passes it on, state it.
-        is_shown: whether that licence lets a page show its images.
-        note: what to know when its figures stand beside others.
+        license: as its authors, or who passes it on, state it.
+        is_shown: whether that license lets a page show its images.
+        note: what to know when its metrics stand beside others.
     """
 
     title: str
     home: str
     classes: tuple[str, ...]
-    normalisation: str
-    licence: str
+    normalization: str
+    license: str
     is_shown: bool
     note: str = ""
 
 
 NOVELTY_SETS = {
     "mnist": NoveltySet(
-        title="MNIST", home="MNIST/raw", classes=_DIGITS, normalisation="none",
-        licence="CC BY-SA 3.0 (as TensorFlow's documentation of the data set states)",
+        title="MNIST", home="MNIST/raw", classes=_DIGITS, normalization="none",
+        license="CC BY-SA 3.0 (as TensorFlow's documentation of the dataset states)",
         is_shown=True,
     ),
     "fashion_mnist": NoveltySet(
-        title="FashionMNIST", home="FashionMNIST/raw", normalisation="none",
+        title="FashionMNIST", home="FashionMNIST/raw", normalization="none",
         classes=("t_shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker",
                  "bag", "ankle_boot"),
-        licence="MIT", is_shown=True,
+        license="MIT", is_shown=True,
     ),
     "cifar10": NoveltySet(
-        title="CIFAR-10", home="cifar-10-batches-py", classes=_OBJECTS, normalisation="imagenet",
-        licence="none stated", is_shown=False,
+        title="CIFAR-10", home="cifar-10-batches-py", classes=_OBJECTS, normalization="imagenet",
+        license="none stated", is_shown=False,
     ),
     "cifar10_jpeg": NoveltySet(
         title="CIFAR-10 (JPEG)", home="CIFAR10/cifar10_jpeg.zip", classes=_OBJECTS,
-        normalisation="imagenet", licence="none stated", is_shown=False,
-        note="JPEG images, with loss: not the data set of papers.",
+        normalization="imagenet", license="none stated", is_shown=False,
+        note="JPEG images, with loss: not the dataset of papers.",
     ),
 }  # fmt: skip
-"""By the name that the command line takes. Normalisation: hq-deng/RD4AD test.py and dataset.py."""
+"""By the name that the command line takes. Normalization: hq-deng/RD4AD test.py and dataset.py."""
 TITLES = {chosen.title: key for key, chosen in NOVELTY_SETS.items()}
 PROTOCOL = {"size_px": 32, "epochs": 16, "batch_size": 64, "holdout": 0.0, "sigma_px": 0.0}
 """Settings of a training that differ from a category's. The paper's epochs are not known here."""
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledImages:
+class LabeledImages:
     """Images of one split, or of one class of it.
 
     Args:
@@ -103,13 +103,13 @@ class LabelledImages:
 
 
 def set_named(key: str) -> NoveltySet:
-    """Return a data set by the name that the command line takes.
+    """Return a dataset by the name that the command line takes.
 
     >>> set_named("mnist").classes[3]
     '3'
 
     Raises:
-        ValueError: no such data set; the message lists those there are.
+        ValueError: no such dataset; the message lists those there are.
     """
     if key not in NOVELTY_SETS:
         raise ValueError(f"dataset must be one of {', '.join(NOVELTY_SETS)}; got {key!r}")
@@ -119,11 +119,11 @@ def set_named(key: str) -> NoveltySet:
 def read_split(
     data: Path, chosen: NoveltySet, split: SplitName, size_px: int,
     *, only: str | None = None, at_most: int = 0,
-) -> LabelledImages:  # fmt: skip
-    """Return the images of a split at `size_px`, grey ones repeated to three channels.
+) -> LabeledImages:  # fmt: skip
+    """Return the images of a split at `size_px`, gray ones repeated to three channels.
 
     Args:
-        data: folder that holds the data set's home.
+        data: folder that holds the dataset's home.
         chosen: an IDX or JPEG set; CIFAR-10's own files are read by `rd4ad.evaluation.one_class`.
         split: "train" or "test".
         size_px: side to which images are resized, as pictures are everywhere in this package.
@@ -142,11 +142,11 @@ def read_split(
 def picked(
     images: NDArray[np.uint8], labels: NDArray[np.integer], chosen: NoveltySet, split: SplitName,
     size_px: int, only: str | None, at_most: int,
-) -> LabelledImages:  # fmt: skip
+) -> LabeledImages:  # fmt: skip
     """Return some of a split's arrays, resized and named by their content; see `read_split`.
 
-    >>> grey, labels = np.zeros((4, 28, 28), np.uint8), np.array([3, 1, 3, 3])
-    >>> found = picked(grey, labels, NOVELTY_SETS["mnist"], "test", 32, only="3", at_most=2)
+    >>> gray, labels = np.zeros((4, 28, 28), np.uint8), np.array([3, 1, 3, 3])
+    >>> found = picked(gray, labels, NOVELTY_SETS["mnist"], "test", 32, only="3", at_most=2)
     >>> found.images.shape, found.names[0]
     ((2, 32, 32, 3), 'test/3/0c37ddc4')
     """
@@ -155,7 +155,7 @@ def picked(
     places = places[evenly(len(places), at_most)]
     if not len(places):
         raise DatasetError(f"{chosen.title} has no {split} image of {only or 'any class'}")
-    return LabelledImages(
+    return LabeledImages(
         read_images([images[i] for i in places], size_px).images,
         classes[places],
         tuple(name_of(images[i], str(classes[i]), split) for i in places),
@@ -215,7 +215,7 @@ def _found(folder: Path, name: str) -> Path:
         if path.is_file():
             return path
     raise DatasetError(
-        f"expected {name} or {name}.gz in {folder}, found neither: put the data set's four files "
+        f"expected {name} or {name}.gz in {folder}, found neither: put the dataset's four files "
         "there, or let `rd4ad novelty --download` fetch them"
     )
 
@@ -256,7 +256,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 def _from_zip(
     path: Path, chosen: NoveltySet, split: str, size_px: int, only: str | None, at_most: int
-) -> LabelledImages:
+) -> LabeledImages:
     try:
         with ZipFile(path) as archive:
             names = _chosen_members(archive.namelist(), split, only, at_most)
@@ -270,7 +270,7 @@ def _from_zip(
         raise DatasetError(
             f"expected the JPEG images of {chosen.title} in {path}: {error}"
         ) from error
-    return LabelledImages(
+    return LabeledImages(
         read_images(pictures, size_px).images,
         np.array([name.split("/")[1] for name in names]),
         tuple(name.removesuffix(".jpg") for name in names),

@@ -1,7 +1,7 @@
 """Measure a detector, or maps from anywhere, on a category's test images, and store the run.
 
-A run keeps its distance maps, rounded to 16 bits. Every figure of the run is computed from the
-rounded ones, so that whoever reads the run folder gets the same figures again, without a model.
+A run keeps its distance maps, rounded to 16 bits. Every metric of the run is computed from the
+rounded ones, so that whoever reads the run folder gets the same metrics again, without a model.
 """
 
 import platform
@@ -25,7 +25,7 @@ from rd4ad.data.folders import Category, DatasetError, Sample, open_category
 from rd4ad.data.images import read_images, read_mask, read_mask_for, read_masks
 from rd4ad.inference.detector import Detector
 from rd4ad.machine import memory_bytes, processor
-from rd4ad.metrics.category import Figure, curve_points, figure_grid, figures
+from rd4ad.metrics.category import MetricRow, category_metrics, curve_points, metric_grid
 from rd4ad.runs.comparison import with_intervals
 from rd4ad.runs.store import Run, decode, encode, run_id, write_run
 from rd4ad.scoring import Maps, Scoring, anomaly_maps, layers_name, scores
@@ -78,10 +78,10 @@ def evaluate(
         detector: what to measure.
         data: folder of categories in MVTec layout.
         category: folder name below it.
-        dataset: name of the data set in the record; the folder's name by default.
+        dataset: name of the dataset in the record; the folder's name by default.
         results: folder of runs.
         keep_masks: store the masks in the run, so that it can be scored again without the images;
-            only where their licence allows it.
+            only where their license allows it.
         skip_bad: leave unreadable images out instead of stopping.
         on_progress: called with (stage, done, total).
 
@@ -94,9 +94,9 @@ def evaluate(
     test, images = read_test(open_category(Path(data), category), detector.size_px, skip_bad)
     distances = detector.distances(images, progress=lambda d, n: report("distance maps", d, n))
     kept = {layer: decode(*encode(stack)) for layer, stack in distances.items()}
-    rows = figure_grid(
+    rows = metric_grid(
         kept, test.labels, test.masks, detector.scoring, detector.size_px,
-        lambda done, total: report("figures", done, total),
+        lambda done, total: report("metrics", done, total),
     )  # fmt: skip
     maps = anomaly_maps(kept, detector.scoring, detector.size_px)
     image_scores = scores(kept, detector.scoring, detector.size_px, maps)
@@ -162,7 +162,7 @@ def _without_test(category: Category) -> str:
 
 
 def determined_by(detector: Detector, dataset: str, category: str) -> dict[str, Any]:
-    """Return all that determines the figures of a detector's run; see `determining`."""
+    """Return all that determines the metrics of a detector's run; see `determining`."""
     return determining(
         detector.engine.method,
         detector.engine.backbone,
@@ -185,7 +185,7 @@ def determining(
     dataset: str,
     category: str,
 ) -> dict[str, Any]:
-    """Return all that determines a run's figures, from which its id is hashed.
+    """Return all that determines a run's metrics, from which its id is hashed.
 
     >>> found = determining("padim", "compact", 64, {"seed": 1, "seconds": 9.5}, Scoring(), "0",
     ...                     "parts", "nut")
@@ -279,8 +279,8 @@ def image_table(test: EvaluationSet, image_scores: NDArray[np.float64]) -> pd.Da
 
 def score_maps(
     maps: Path, data: Path, category: str, *, on_progress: OnCount | None = None
-) -> list[Figure]:
-    """Return the figures of anomaly maps that any program wrote for a category's test images.
+) -> list[MetricRow]:
+    """Return the metrics of anomaly maps that any program wrote for a category's test images.
 
     PRO is there under every definition in use, without a limit too. Masks taken for maps are
     faultless:
@@ -318,7 +318,7 @@ def score_maps(
             on_progress("maps", done, len(opened.test))
     labels = np.array([sample.label for sample in opened.test])
     values = np.array([found.max() for found in read], dtype=np.float64)
-    rows = figures(read, values, labels, masks if opened.has_masks else None)
+    rows = category_metrics(read, values, labels, masks if opened.has_masks else None)
     whole = metrics.aupro(masks, read, fpr_limit=1.0) if opened.has_masks else np.nan
     limited = next(row for row in rows if row["metric"] == "aupro")  # undefined where it is
     return [

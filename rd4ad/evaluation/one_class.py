@@ -2,7 +2,7 @@
 
 A class is a category of `rd4ad.training.category` and `rd4ad.evaluation.category` without files of
 its own: the same method, session, detector and run folder. Two things differ. The score is the sum
-of the unsmoothed anomaly map. And grey images are, as in the released code, not normalised as for
+of the unsmoothed anomaly map. And gray images are, as in the released code, not normalized as for
 ImageNet: there the teacher undoes what the detector does, so a checkpoint of such a detector would
 mislead whoever loads it, and none is written.
 
@@ -27,9 +27,9 @@ from rd4ad.catalogue import NO_BACKBONE, entry_of
 from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import DatasetError, Sample, split_holdout
 from rd4ad.data.one_class import (
-    NORMALISATIONS,
+    NORMALIZATIONS,
     PROTOCOL,
-    LabelledImages,
+    LabeledImages,
     NoveltySet,
     SplitName,
     picked,
@@ -38,11 +38,11 @@ from rd4ad.data.one_class import (
 )
 from rd4ad.evaluation.category import EvaluationSet, determined_by, image_table, surroundings
 from rd4ad.inference.detector import Detector
-from rd4ad.inference.torch_engine import TorchEngine, normalise
+from rd4ad.inference.torch_engine import TorchEngine, normalize
 from rd4ad.methods.backbones import Teacher
 from rd4ad.methods.method import method_class, seeded, teacher_of
-from rd4ad.metrics import image_figures
-from rd4ad.metrics.category import Figure, curve_points, figures
+from rd4ad.metrics import image_metrics
+from rd4ad.metrics.category import MetricRow, category_metrics, curve_points
 from rd4ad.runs.comparison import with_intervals
 from rd4ad.runs.store import Run, decode, encode, read_run, run_id, write_run
 from rd4ad.scoring import Maps, Scoring, fused_maps, layers_name, scaled_sigma, scores
@@ -57,15 +57,15 @@ _BATCH = 128  # 32 px: more images a pass than at 256 px
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """All that determines the figures of a class, beside its images and the teacher's weights.
+    """All that determines the metrics of a class, beside its images and the teacher's weights.
 
-    >>> Protocol(dataset="mnist").normalisation, Protocol(dataset="mnist").scoring().score
+    >>> Protocol(dataset="mnist").normalization, Protocol(dataset="mnist").scoring().score
     ('none', 'sum')
 
     Args:
         dataset: a key of `rd4ad.data.one_class.NOVELTY_SETS`.
         config: see `TrainingConfig`; of 32 px, no smoothing and `PROTOCOL`'s epochs by default.
-        normalisation: "imagenet" or "none"; the data set's own in the released code by default.
+        normalization: "imagenet" or "none"; the dataset's own in the released code by default.
         n_train: so many training images of the class, evenly spaced; 0 for all.
         n_test: so many test images, evenly spaced; 0 for all.
 
@@ -75,16 +75,16 @@ class Protocol:
 
     dataset: str
     config: TrainingConfig = field(default_factory=lambda: TrainingConfig(**PROTOCOL))  # type: ignore[arg-type]
-    normalisation: str = ""
+    normalization: str = ""
     n_train: int = 0
     n_test: int = 0
 
     def __post_init__(self) -> None:
-        own = self.normalisation or set_named(self.dataset).normalisation
+        own = self.normalization or set_named(self.dataset).normalization
         object.__setattr__(self, "normalisation", own)
-        if self.normalisation not in NORMALISATIONS:
+        if self.normalization not in NORMALIZATIONS:
             raise ValueError(
-                f"normalisation must be one of {', '.join(NORMALISATIONS)}; got {own!r}"
+                f"normalization must be one of {', '.join(NORMALIZATIONS)}; got {own!r}"
             )
         if min(self.n_train, self.n_test) < 0:
             raise ValueError("n_train and n_test are numbers of images, 0 for all")
@@ -119,22 +119,22 @@ def measure(
 
     Args:
         protocol: see `Protocol`.
-        classes: names among the data set's.
-        data: folder of data sets, see `rd4ad.data.one_class`.
+        classes: names among the dataset's.
+        data: folder of datasets, see `rd4ad.data.one_class`.
         results: folder of results.
         weights: file or folder of the teacher's weights; see `find_weights`.
         device: a torch device.
         download: let torchvision fetch what is not there.
         detectors: folder to keep detectors in, `<dataset>_<class>.safetensors` in half precision;
-            only where images are normalised as for ImageNet, which every checkpoint implies.
+            only where images are normalized as for ImageNet, which every checkpoint implies.
         on_progress: called after every step; its stage begins with the class.
         on_run: called with a class's run, and whether it was measured now.
 
     Raises:
-        DatasetError: the data set is not there, or damaged.
+        DatasetError: the dataset is not there, or damaged.
         FileNotFoundError: no teacher weights.
         OSError: `results` or `detectors` cannot be written.
-        ValueError: no such class, detectors wanted without normalisation, or a training that
+        ValueError: no such class, detectors wanted without normalization, or a training that
             diverged.
     """
     chosen, results = set_named(protocol.dataset), Path(results)
@@ -143,16 +143,16 @@ def measure(
             raise ValueError(
                 f"{chosen.title} has the classes {', '.join(chosen.classes)}; got {name!r}"
             )
-    if detectors and protocol.normalisation != "imagenet":
+    if detectors and protocol.normalization != "imagenet":
         raise ValueError(
-            "a checkpoint's images are normalised as for ImageNet: keep detectors with "
-            "--normalisation imagenet, or measure without keeping them"
+            "a checkpoint's images are normalized as for ImageNet: keep detectors with "
+            "--normalization imagenet, or measure without keeping them"
         )
     source = _Source(chosen, Path(data), protocol.config.size_px, download)
     test = source.read("test", at_most=protocol.n_test)
     teacher, teacher_file = teacher_of(str(protocol.config.backbone), weights)
     assert teacher is not None  # Protocol refuses methods without
-    if protocol.normalisation == "none":
+    if protocol.normalization == "none":
         see_unit_range(teacher)
     runs = []
     for name in classes:
@@ -169,14 +169,14 @@ def measure(
 
 @dataclass(frozen=True)
 class _Source:
-    """A data set on disk, or to be fetched."""
+    """A dataset on disk, or to be fetched."""
 
     chosen: NoveltySet
     data: Path
     size_px: int
     download: bool
 
-    def read(self, split: SplitName, only: str | None = None, at_most: int = 0) -> LabelledImages:
+    def read(self, split: SplitName, only: str | None = None, at_most: int = 0) -> LabeledImages:
         is_cifar = self.chosen.home == "cifar-10-batches-py"
         fetched = _by_torchvision(self, split) if self.download or is_cifar else None
         if fetched is not None and is_cifar:
@@ -208,17 +208,17 @@ def _by_torchvision(source: _Source, split: SplitName) -> Any:
 
 
 def see_unit_range(teacher: Teacher) -> None:
-    """Let a teacher undo the normalisation of its input: it sees levels in [0, 1].
+    """Let a teacher undo the normalization of its input: it sees levels in [0, 1].
 
     >>> teacher, _ = teacher_of("compact")
     >>> see_unit_range(teacher)
     >>> seen = []
     >>> _ = teacher.conv1.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    >>> _ = teacher(normalise(np.full((1, 32, 32, 3), 51, np.uint8)))
+    >>> _ = teacher(normalize(np.full((1, 32, 32, 3), 51, np.uint8)))
     >>> round(float(seen[0].min()), 4), round(float(seen[0].max()), 4)
     (0.2, 0.2)
     """
-    black, white = normalise(np.array([0, 255], np.uint8).repeat(3).reshape(2, 1, 1, 3))
+    black, white = normalize(np.array([0, 255], np.uint8).repeat(3).reshape(2, 1, 1, 3))
 
     def undo(_: torch.nn.Module, given: tuple[torch.Tensor]) -> torch.Tensor:
         low, high = (ends.to(given[0].device) for ends in (black, white))
@@ -228,7 +228,7 @@ def see_unit_range(teacher: Teacher) -> None:
 
 
 class _OneClass:
-    """A class of a data set as the normal one: a method to fit, and all that determines its run."""
+    """A class of a dataset as the normal one: a method to fit, and all that determines its run."""
 
     def __init__(
         self, protocol: Protocol, name: str, images: NDArray[np.uint8], teacher: Teacher,
@@ -240,7 +240,7 @@ class _OneClass:
         self.kept, self.held = split_holdout(len(images), config.holdout, config.seed)
         counts = len(self.kept), len(self.held)
         self.record = record_of(config, name, *counts, teacher_file["sha256"]) | {
-            "normalisation": protocol.normalisation,
+            "normalisation": protocol.normalization,
             "n_train": protocol.n_train,
             "n_test": protocol.n_test,
             "n_threads": torch.get_num_threads(),
@@ -266,7 +266,7 @@ class _OneClass:
         )
 
     def measure(
-        self, test: LabelledImages, results: Path, keep: Path | None, on_progress: OnProgress | None
+        self, test: LabeledImages, results: Path, keep: Path | None, on_progress: OnProgress | None
     ) -> Run:
         """Fit, keep the detector where that is wanted, score the test images, store the run."""
         report = Reporter(_named(self.name, on_progress))
@@ -294,7 +294,7 @@ class _OneClass:
         return run
 
     def _evaluated(
-        self, detector: Detector, test: LabelledImages, results: Path, report: Reporter
+        self, detector: Detector, test: LabeledImages, results: Path, report: Reporter
     ) -> Run:
         started = time.monotonic()
         labels = (test.classes != self.name).astype(int)
@@ -355,25 +355,25 @@ def layer_means(stack: Maps, layer: int, size_px: int) -> Maps:
 def _grid(
     means: Mapping[int, Maps], distances: Mapping[int, Maps], labels: NDArray[np.int_],
     scoring: Scoring, size_px: int,
-) -> list[Figure]:  # fmt: skip
-    """Return the figures of every layer subset, and its AUROC by maxima of maps smoothed or not."""
-    rows: list[Figure] = []
+) -> list[MetricRow]:  # fmt: skip
+    """Return the metrics of every layer subset, and its AUROC by maxima of maps smoothed or not."""
+    rows: list[MetricRow] = []
     subsets = [s for n in range(1, len(means) + 1) for s in combinations(sorted(means), n)]
     for layers in subsets:
         choice = replace(scoring, layers=layers)
         where = {"layers": layers_name(layers), "fusion": scoring.fusion}
-        found = figures([], scores(means, choice, size_px), labels, None)
+        found = category_metrics([], scores(means, choice, size_px), labels, None)
         rows += [where | {"smoothing": choice.sigma_px} | row for row in found]
         for sigma_px in sorted({0.0, scaled_sigma(size_px), 4.0}):
             by_max = scores(distances, replace(choice, score="max", sigma_px=sigma_px), size_px)
-            value = image_figures(labels, by_max)["image_auroc"]
-            figure = {"metric": "image_auroc_of_max", "definition": OF_MAX, "value": value}
+            value = image_metrics(labels, by_max)["image_auroc"]
+            metric = {"metric": "image_auroc_of_max", "definition": OF_MAX, "value": value}
             empty = {"ci_low": np.nan, "ci_high": np.nan, "reason": ""}
-            rows.append(where | {"smoothing": sigma_px} | figure | empty)
+            rows.append(where | {"smoothing": sigma_px} | metric | empty)
     return rows
 
 
-def _as_test_set(test: LabelledImages, labels: NDArray[np.int_]) -> EvaluationSet:
+def _as_test_set(test: LabeledImages, labels: NDArray[np.int_]) -> EvaluationSet:
     samples = [
         Sample(name, Path(name), str(of_class), 1 if label else 0, None)
         for name, of_class, label in zip(test.names, test.classes, labels, strict=True)

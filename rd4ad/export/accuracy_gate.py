@@ -10,10 +10,10 @@ from rd4ad.data.folders import split_holdout
 from rd4ad.evaluation.category import EvaluationSet
 from rd4ad.inference.onnx_session import Outputs
 from rd4ad.inference.prediction import Calibration
-from rd4ad.metrics.category import figures
+from rd4ad.metrics.category import category_metrics
 
 GATE = 0.003
-"""No figure of `JUDGED_BY` may move by more; `rd4ad export` refuses otherwise."""
+"""No metric of `JUDGED_BY` may move by more; `rd4ad export` refuses otherwise."""
 JUDGED_BY = ("image_auroc", "pixel_auroc", "aupro")
 
 
@@ -21,13 +21,13 @@ Judge = Callable[[NDArray[np.uint8]], Outputs]
 
 
 class RefusedError(ValueError):
-    """The lower precision judges otherwise than float32; the message has the figures."""
+    """The lower precision judges otherwise than float32; the message has the metrics."""
 
 
 def gated(
     whole: Judge, lower: Judge, test: EvaluationSet, images: NDArray[np.uint8], name: str
 ) -> list[dict[str, Any]]:
-    """Return the figures of both, as `compared` does.
+    """Return the metrics of both, as `compared` does.
 
     Args:
         whole: the detector in float32.
@@ -37,7 +37,7 @@ def gated(
         name: the lower precision's.
 
     Raises:
-        RefusedError: a figure moves by more than `GATE`, or is undefined.
+        RefusedError: a metric moves by more than `GATE`, or is undefined.
     """
     rows = compared(whole, lower, test, images, name)
     if any(not abs(row["difference"]) <= GATE for row in rows):
@@ -52,8 +52,8 @@ def gated(
 def compared(
     whole: Judge, lower: Judge, test: EvaluationSet, images: NDArray[np.uint8], name: str
 ) -> list[dict[str, Any]]:
-    """Return the figures of `JUDGED_BY` of both on test images, and how far they move."""
-    found = [figures_of(judge, test, images) for judge in (whole, lower)]
+    """Return the metrics of `JUDGED_BY` of both on test images, and how far they move."""
+    found = [metric_rows(judge, test, images) for judge in (whole, lower)]
     return [
         {
             "metric": metric,
@@ -65,10 +65,10 @@ def compared(
     ]
 
 
-def figures_of(judge: Judge, test: EvaluationSet, images: NDArray[np.uint8]) -> dict[str, float]:
-    """Return the figures of `JUDGED_BY` of what is said of test images."""
+def metric_rows(judge: Judge, test: EvaluationSet, images: NDArray[np.uint8]) -> dict[str, float]:
+    """Return the metrics of `JUDGED_BY` of what is said of test images."""
     said = judge(images)
-    every = figures(said.anomaly_maps, said.scores.astype(float), test.labels, test.masks)
+    every = category_metrics(said.anomaly_maps, said.scores.astype(float), test.labels, test.masks)
     return {row["metric"]: row["value"] for row in every if row["metric"] in JUDGED_BY}
 
 

@@ -28,9 +28,9 @@ def export_float16(
     checkpoint: Path, out: Path, data: Path, category: str,
     *, weights: str | Path | None = None, device: str = "cpu",
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Write a checkpoint as one that computes in float16; return its figures beside float32's.
+    """Write a checkpoint as one that computes in float16; return its metrics beside float32's.
 
-    The figures come from the category's test images, and the threshold, where the checkpoint
+    The metrics come from the category's test images, and the threshold, where the checkpoint
     carries one, from what float16 scores on the images that were held out of training.
 
     Args:
@@ -39,7 +39,7 @@ def export_float16(
         data: folder of categories in MVTec layout.
         category: the one that the detector was trained on.
         weights: file or folder of the teacher's weights, as for `Detector.load`.
-        device: a torch device, whose figures decide.
+        device: a torch device, whose metrics decide.
 
     Raises:
         RefusedError: see `rd4ad.export.accuracy_gate.gated`; nothing is written.

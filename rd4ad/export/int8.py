@@ -1,6 +1,6 @@
 """A detector in 8-bit integers, offered only where it judges as the one in float32 does.
 
-Convolutions alone are quantised: their weights by output channel, what goes in and comes out by the
+Convolutions alone are quantized: their weights by output channel, what goes in and comes out by the
 range that normal training images show. A ReLU is one with the convolution before it, so that what
 it cuts off takes no part of the 256 steps. Cosine, fusion and smoothing stay float32: in 8 bits the
 distances, small differences of two alike directions, would be steps.
@@ -48,9 +48,9 @@ def export_int8(
     checkpoint: Path, out: Path, data: Path, category: str,
     *, weights: str | Path | None = None, **changes: Any,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Write a checkpoint as one ONNX model in 8-bit integers; return its figures beside float32's.
+    """Write a checkpoint as one ONNX model in 8-bit integers; return its metrics beside float32's.
 
-    The ranges come from the category's normal training images, the figures from its test images,
+    The ranges come from the category's normal training images, the metrics from its test images,
     and the threshold, where the checkpoint carries one, from what the integers score on the normal
     images that were held out of training.
 
@@ -74,7 +74,7 @@ def export_int8(
     size_px = header["size_px"]
     normal = read_images([sample.path for sample in opened.train], size_px).images
     test, images = read_test(opened, size_px)
-    whole = quantised(model, normal)
+    whole = quantized(model, normal)
     text = whole.SerializeToString()
     integers = OnnxModel(*apart(whole))
     rows = gated(OnnxModel(*apart(model)).run, integers.run, test, images, "int8")
@@ -86,7 +86,7 @@ def export_int8(
     return rows
 
 
-def quantised(model: onnx.ModelProto, images: NDArray[np.uint8]) -> onnx.ModelProto:
+def quantized(model: onnx.ModelProto, images: NDArray[np.uint8]) -> onnx.ModelProto:
     """Return a graph whose convolutions, but for the first, compute in 8-bit integers.
 
     As few stay float32 as keep `deviation` within `BOUND`, at least one and at most a share `MOST`.
@@ -94,7 +94,7 @@ def quantised(model: onnx.ModelProto, images: NDArray[np.uint8]) -> onnx.ModelPr
     >>> from rd4ad.export.onnx_file import model_of
     >>> _, model = model_of("results/detectors/tile.safetensors")
     >>> images = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), np.uint8)
-    >>> kinds = [node.op_type for node in quantised(model, images).graph.node]
+    >>> kinds = [node.op_type for node in quantized(model, images).graph.node]
     >>> kinds.index("Conv") < kinds.index("QuantizeLinear")
     True
 
@@ -127,7 +127,7 @@ def deviation(expected: Maps, found: Maps) -> float:
     """Return how far maps deviate, as a share of the spread of those expected.
 
     Both are standard deviations. A constant added to every pixel is no deviation: it changes no
-    order, and the threshold is found anew.
+    order, and the threshold is found again.
 
     >>> maps = np.array([[0.0, 1.0], [2.0, 3.0]], np.float32)
     >>> deviation(maps, maps + 1)
@@ -139,7 +139,7 @@ def deviation(expected: Maps, found: Maps) -> float:
 def _integers(
     model: onnx.ModelProto, images: NDArray[np.uint8], floats: list[str]
 ) -> onnx.ModelProto:
-    """Return the graph with all convolutions quantised but those of these names."""
+    """Return the graph with all convolutions quantized but those of these names."""
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, source)  # given the model itself, it would move the weights out of it

@@ -55,7 +55,7 @@ def _checked_header(path: Path, text: str) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"{path} has a damaged header ({type(error).__name__}: {error}): train it again, or "
-            "fetch it anew"
+            "fetch it again"
         ) from error
     if is_newer:
         raise ValueError(

@@ -126,7 +126,7 @@ def push(folder: Path, name: str, *, private: bool = False, token: str | None = 
 
 
 def card(header: Mapping[str, Any], name: str, run: Evaluated | None) -> str:
-    """Return a detector's card: metrics as `model-index`, data, licence, threshold, snippet.
+    """Return a detector's card: metrics as `model-index`, data, license, threshold, snippet.
 
     Args:
         header: of its checkpoint.

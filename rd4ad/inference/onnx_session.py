@@ -59,7 +59,7 @@ class OnnxModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = n_threads or 0
         # Threads that spin while they wait made an image 15% slower where other work shared the
-        # cores. The runtime's other defaults (every optimisation, arena, memory pattern) held.
+        # cores. The runtime's other defaults (every optimization, arena, memory pattern) held.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4  # what is refused is raised, so it need not be printed too
         options.add_external_initializers(list(weights), list(weights.values()))

@@ -9,22 +9,22 @@ from PIL import Image, ImageDraw
 from plotly.colors import sample_colorscale, unlabel_rgb
 from scipy.ndimage import binary_erosion
 
-OUTLINE = (0, 158, 115)  # Okabe-Ito green: apart from every colour of the heatmap
+OUTLINE = (0, 158, 115)  # Okabe-Ito green: apart from every color of the heatmap
 BAR_PX = 26  # height of the strip below the picture that shows the scale
 RANGE_TOP = 3.0  # the scale is so many times as long as from its start to the threshold
 
 
 @cache
-def colour_table() -> NDArray[np.uint8]:
-    """Return the (256, 3) colours of the heatmap, Plotly's perceptually even "Inferno".
+def color_table() -> NDArray[np.uint8]:
+    """Return the (256, 3) colors of the heatmap, Plotly's perceptually even "Inferno".
 
-    >>> colour_table().shape
+    >>> color_table().shape
     (256, 3)
 
     The darkest fifth is left out: it would be lost over a dark part.
     """
-    colours = sample_colorscale("Inferno", np.linspace(0.2, 1, 256).tolist())
-    return np.array([unlabel_rgb(colour) for colour in colours]).round().astype(np.uint8)
+    colors = sample_colorscale("Inferno", np.linspace(0.2, 1, 256).tolist())
+    return np.array([unlabel_rgb(color) for color in colors]).round().astype(np.uint8)
 
 
 def overlay(
@@ -45,8 +45,8 @@ def overlay(
         image: (H, W, 3) uint8.
         anomaly_map: (h, w), higher is more anomalous.
         low: value up to which nothing is drawn.
-        high: value from which on the colour is full; above `low`.
-        opacity: of the full colour, in [0, 1].
+        high: value from which on the color is full; above `low`.
+        opacity: of the full color, in [0, 1].
 
     Raises:
         ValueError: `high` is not above `low`.
@@ -57,14 +57,14 @@ def overlay(
     height, width = image.shape[:2]
     resized = Image.fromarray(strength).resize((width, height), Image.Resampling.BILINEAR)
     strength = np.asarray(resized)[..., None]
-    colours = colour_table()[np.rint(strength[..., 0] * 255).astype(np.uint8)]
-    alpha = opacity * np.minimum(1, 2 * strength)  # full colour from the middle of the scale on
-    blended: NDArray[np.uint8] = (image * (1 - alpha) + colours * alpha).round().astype(np.uint8)
+    colors = color_table()[np.rint(strength[..., 0] * 255).astype(np.uint8)]
+    alpha = opacity * np.minimum(1, 2 * strength)  # full color from the middle of the scale on
+    blended: NDArray[np.uint8] = (image * (1 - alpha) + colors * alpha).round().astype(np.uint8)
     return blended
 
 
 def outline(
-    image: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int]
+    image: NDArray[np.uint8], mask: NDArray[np.bool_], color: tuple[int, int, int]
 ) -> NDArray[np.uint8]:
     """Return the image with the inner edge of the mask (H, W) drawn, one pixel in 200 wide.
 
@@ -76,7 +76,7 @@ def outline(
     width = max(1, round(min(image.shape[:2]) / 200))
     edge = mask & ~binary_erosion(mask, iterations=width, border_value=1)
     drawn = image.copy()
-    drawn[edge] = colour
+    drawn[edge] = color
     return drawn
 
 
@@ -105,7 +105,7 @@ def marked(
 
 
 def with_scale(picture: NDArray[np.uint8], low: float, high: float, label: str) -> Image.Image:
-    """Return the picture with a strip below it: the colours from `low` to `high`, and a label.
+    """Return the picture with a strip below it: the colors from `low` to `high`, and a label.
 
     >>> picture = with_scale(np.zeros((64, 64, 3), np.uint8), 0.0, 1.0, "score 0.42")
     >>> picture.height > 64
@@ -115,7 +115,7 @@ def with_scale(picture: NDArray[np.uint8], low: float, high: float, label: str) 
     canvas = Image.new("RGB", (width, height + BAR_PX), "white")
     canvas.paste(Image.fromarray(picture), (0, 0))
     length = max(32, width // 4)
-    ramp = np.tile(colour_table()[np.linspace(0, 255, length).astype(int)], (8, 1, 1))
+    ramp = np.tile(color_table()[np.linspace(0, 255, length).astype(int)], (8, 1, 1))
     draw = ImageDraw.Draw(canvas)
     middle = height + BAR_PX // 2
     draw.text((4, middle), f"{low:.2f}", fill="black", anchor="lm")
@@ -140,7 +140,7 @@ def calibrated_range(normal_scores: Sequence[float], threshold: float) -> tuple[
 
 
 def common_range(maps: Iterable[NDArray[np.floating]]) -> tuple[float, float]:
-    """Return a (low, high) that spans the maps at hand: colours compare among these images alone.
+    """Return a (low, high) that spans the maps at hand: colors compare among these images alone.
 
     >>> common_range([np.array([[0.0, 0.1, 0.2]]), np.array([[0.0, 0.3, 0.9]])])
     (0.3, 0.9)

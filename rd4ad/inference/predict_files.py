@@ -49,7 +49,7 @@ def predict_files(
     ...     sorted(file.name for file in (root / "out" / "crack").iterdir())
     ['000.tiff', '000_overlay.png']
     >>> [row["name"] for row in rows]
-    ['chip/000', 'crack/000', 'glue/000', 'good/000', 'grey_stroke/000']
+    ['chip/000', 'crack/000', 'glue/000', 'good/000', 'gray_stroke/000']
 
     Raises:
         DatasetError: no image there, two of one name, or an unreadable one, and `skip_bad` is off

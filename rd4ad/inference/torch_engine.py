@@ -70,7 +70,7 @@ class TorchEngine:
     def computed(self, images: Tensor) -> dict[int, Tensor]:
         """Return the distance maps of images (N, S, S, 3) uint8, all of them on the device."""
         with torch.autocast(self.device.type, torch.float16, enabled=self.float16):
-            return self.module.distance_maps(normalised(images))
+            return self.module.distance_maps(normalized(images))
 
     @torch.no_grad()
     def anomaly_maps(self, distances: Mapping[int, Maps], scoring: Scoring, size_px: int) -> Maps:
@@ -185,19 +185,19 @@ def teacher_named(
     return teacher
 
 
-def normalise(images: NDArray[np.uint8]) -> Tensor:
-    """Return images (N, S, S, 3) uint8 as (N, 3, S, S) float32, normalised as for ImageNet.
+def normalize(images: NDArray[np.uint8]) -> Tensor:
+    """Return images (N, S, S, 3) uint8 as (N, 3, S, S) float32, normalized as for ImageNet.
 
-    >>> tuple(normalise(np.zeros((2, 64, 64, 3), np.uint8)).shape)
+    >>> tuple(normalize(np.zeros((2, 64, 64, 3), np.uint8)).shape)
     (2, 3, 64, 64)
     """
-    return normalised(torch.from_numpy(np.ascontiguousarray(images)))
+    return normalized(torch.from_numpy(np.ascontiguousarray(images)))
 
 
-def normalised(images: Tensor) -> Tensor:
-    """Return what `normalise` does, of images that are a tensor already, where they are.
+def normalized(images: Tensor) -> Tensor:
+    """Return what `normalize` does, of images that are a tensor already, where they are.
 
-    >>> normalised(torch.zeros(2, 64, 64, 3, dtype=torch.uint8)).shape
+    >>> normalized(torch.zeros(2, 64, 64, 3, dtype=torch.uint8)).shape
     torch.Size([2, 3, 64, 64])
     """
     mean, std = _statistics(images.device)

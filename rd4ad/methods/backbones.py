@@ -99,7 +99,7 @@ def residual_block(shape: Backbone, channels_in: int, planes: int, stride: int) 
 class Teacher(nn.Module):
     """ResNet stem and layers 1 to 3, always in evaluation mode and without gradients.
 
-    `forward` maps normalised images (B, 3, S, S) to three feature maps, finest first.
+    `forward` maps normalized images (B, 3, S, S) to three feature maps, finest first.
     """
 
     def __init__(self, shape: Backbone) -> None:

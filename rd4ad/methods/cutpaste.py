@@ -1,16 +1,16 @@
 """CutPaste (Li, Sohn, Yoon, Pfister, CVPR 2021, arXiv 2104.04015).
 
-A network learns to tell normal images from two kinds of spoilt ones, and then a Gaussian of its
+A network learns to tell normal images from two kinds of spoiled ones, and then a Gaussian of its
 features on normal images says how unusual an image is:
 
 - CutPaste copies a rectangle of 2% to 15% of the area, of aspect (0.3, 1) or its inverse, to
   another place of the same image; CutPaste-scar a strip 2 to 16 px wide and 10 to 25 px long,
-  turned by up to 45 degrees. The colours of what is pasted are jittered by up to 10%.
-- Training minimises the cross-entropy of the three classes (normal, CutPaste, scar), each batch
+  turned by up to 45 degrees. The colors of what is pasted are jittered by up to 10%.
+- Training minimizes the cross-entropy of the three classes (normal, CutPaste, scar), each batch
   holding all three versions of its images: 32 images, so 96 inputs, as in the paper.
 - With mean m and covariance C of the pooled features f of normal images, the score is the
   Mahalanobis distance sqrt((f - m)^T C^-1 (f - m)): of the whole image for detection, of each patch
-  of 64 px for localisation. Patch scores become a map by a Gaussian around each patch's centre
+  of 64 px for localization. Patch scores become a map by a Gaussian around each patch's center
   (receptive field upsampling, Liznerski et al., ICLR 2021: sigma 10 px).
 
 Where the numbers come from. Paper: the two augmentations, the three classes, batch size, SGD with
@@ -83,8 +83,8 @@ class Gaussians(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the distances (N, P) of features (N, P, C)."""
-        centred = (features - self.mean).transpose(0, 1)  # (P, N, C)
-        return torch.linalg.vector_norm(centred @ self.whitening.mT, dim=2).T
+        centerd = (features - self.mean).transpose(0, 1)  # (P, N, C)
+        return torch.linalg.vector_norm(centerd @ self.whitening.mT, dim=2).T
 
     def fit(self, features: Tensor) -> None:
         """Take mean and shrunk covariance of features (N, P, C) at each position.
@@ -153,14 +153,14 @@ class CutPaste(Method):
                 "patch", three_ways(crops, scale, generator)
             )
 
-        session.optimise(parts, optimizer, len(images), loss_of)
+        session.optimize(parts, optimizer, len(images), loss_of)
         self._fit_gaussians(images, session)
 
     @torch.no_grad()
     def _fit_gaussians(self, images: NDArray[np.uint8], session: Session) -> None:
         whole, patches = [], []
         for start in range(0, len(images), 16):
-            batch = _normalised(unit_range(images[start : start + 16]).to(session.device))
+            batch = _normalized(unit_range(images[start : start + 16]).to(session.device))
             whole.append(self.embed(batch)[:, None])
             patches.append(self.embed_patches(batch))
             session.report("gaussians", start + len(batch), len(images))
@@ -174,21 +174,21 @@ class CutPaste(Method):
         return nn.ModuleDict({"trunk": self.trunk, "normal": self.normal})
 
     def pooled(self, images: Tensor) -> Tensor:
-        """Return the trunk's features (B, C), pooled over the image, of normalised images."""
+        """Return the trunk's features (B, C), pooled over the image, of normalized images."""
         features = self.trunk(images)
         return torch.cat([features[layer - 1].mean((2, 3)) for layer in self.layers], 1)
 
     def loss(self, level: str, versions: Tensor) -> Tensor:
         """Return the cross-entropy of `three_ways`, (3 B, 3, S, S) in [0, 1]."""
         labels = torch.arange(3, device=versions.device).repeat_interleave(len(versions) // 3)
-        return F.cross_entropy(self.heads[level](self.pooled(_normalised(versions))), labels)
+        return F.cross_entropy(self.heads[level](self.pooled(_normalized(versions))), labels)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Return the features (B, C) of normalised images, of length one."""
+        """Return the features (B, C) of normalized images, of length one."""
         return F.normalize(self.pooled(images))
 
     def embed_patches(self, images: Tensor) -> Tensor:
-        """Return the features (B, 13*13, C) of patches of normalised images, row by row."""
+        """Return the features (B, 13*13, C) of patches of normalized images, row by row."""
         patches = patches_of(images)
         features = [self.embed(part) for part in patches.flatten(0, 1).split(PATCHES_AT_ONCE)]
         return torch.cat(features).view(*patches.shape[:2], -1)
@@ -212,7 +212,7 @@ def _head(width: int) -> nn.Sequential:
     )
 
 
-def _normalised(images: Tensor) -> Tensor:
+def _normalized(images: Tensor) -> Tensor:
     return (images - MEAN.to(images)) / STD.to(images)
 
 
@@ -231,16 +231,16 @@ def patch_weights(size_px: int) -> Tensor:
     """Return (S/4, 13): along an axis, how much each patch counts at each point of the map.
 
     The points reach from the first pixel to the last; the weights fall off as a Gaussian around a
-    patch's centre and add up to one.
+    patch's center and add up to one.
 
     >>> weights = patch_weights(64)
     >>> weights.shape, weights[0].argmax(), weights[-1].argmax()
     (torch.Size([16, 13]), tensor(0), tensor(12))
     """
     side, stride = size_px // PATCH_SHARE, size_px // STRIDE_SHARE
-    centres = torch.arange(0, size_px - side + 1, stride) + side / 2
+    centers = torch.arange(0, size_px - side + 1, stride) + side / 2
     points = torch.linspace(0, size_px - 1, size_px // 4) + 0.5
-    distance = (points[:, None] - centres[None]) / (SIGMA_SHARE * size_px)
+    distance = (points[:, None] - centers[None]) / (SIGMA_SHARE * size_px)
     return torch.softmax(-0.5 * distance**2, 1)
 
 
@@ -287,13 +287,13 @@ def paste(images: Tensor, sides: Tensor, angle: Tensor, generator: torch.Generat
     """
     size = images.shape[-1]
     device = images.device
-    centres = sides / 2 + torch.rand(2, 2, len(images), generator=generator) * (size - sides)
-    (from_y, from_x), (to_y, to_x) = centres.to(device)[..., None, None]  # (B, 1, 1) each
+    centers = sides / 2 + torch.rand(2, 2, len(images), generator=generator) * (size - sides)
+    (from_y, from_x), (to_y, to_x) = centers.to(device)[..., None, None]  # (B, 1, 1) each
     half = (sides / 2).clamp(min=0.5).to(device)[..., None, None]  # a pixel at least
     grid = torch.arange(size, device=device) + 0.5
     dy, dx = grid[:, None] - to_y, grid - to_x  # (B, S, 1) and (B, 1, S)
     cos, sin = (f(angle).to(device)[:, None, None] for f in (torch.cos, torch.sin))
-    y, x = cos * dy + sin * dx, cos * dx - sin * dy  # within the rectangle, from its centre
+    y, x = cos * dy + sin * dx, cos * dx - sin * dy  # within the rectangle, from its center
     inside = (y.abs() <= half[0]) & (x.abs() <= half[1])
     rows, columns = (c.floor().clamp(0, size - 1).long() for c in (from_y + y, from_x + x))
     source = (rows * size + columns).flatten(1)[:, None].expand(-1, 3, -1)
@@ -304,8 +304,8 @@ def paste(images: Tensor, sides: Tensor, angle: Tensor, generator: torch.Generat
 def jittered(images: Tensor, generator: torch.Generator) -> Tensor:
     """Return images (B, 3, S, S) in [0, 1] with brightness, contrast, saturation and hue changed.
 
-    >>> grey = torch.full((1, 3, 2, 2), 0.5)
-    >>> changed = jittered(grey, torch.Generator().manual_seed(0))
+    >>> gray = torch.full((1, 3, 2, 2), 0.5)
+    >>> changed = jittered(gray, torch.Generator().manual_seed(0))
     >>> bool((changed - changed.mean()).abs().max() < 1e-6), 0.45 <= float(changed.mean()) <= 0.55
     (True, True)
     """
@@ -315,9 +315,9 @@ def jittered(images: Tensor, generator: torch.Generator) -> Tensor:
     images = images * brightness
     mean = images.mean((1, 2, 3), keepdim=True)
     images = mean + contrast * (images - mean)
-    grey = images.mean(1, keepdim=True)
-    colour = images - grey
-    # Hue is an angle around the grey axis (1, 1, 1), of which 10% are 36 degrees.
-    across = (colour.roll(-2, 1) - colour.roll(-1, 1)) / 3**0.5
-    colour = torch.cos(hue) * colour + torch.sin(hue) * across
-    return (grey + saturation * colour).clamp(0, 1)
+    gray = images.mean(1, keepdim=True)
+    color = images - gray
+    # Hue is an angle around the gray axis (1, 1, 1), of which 10% are 36 degrees.
+    across = (color.roll(-2, 1) - color.roll(-1, 1)) / 3**0.5
+    color = torch.cos(hue) * color + torch.sin(hue) * across
+    return (gray + saturation * color).clamp(0, 1)

@@ -16,7 +16,7 @@ What those sources state:
 What is chosen here, and why:
 - Tasks: the paper meta-trains on images of other kinds, none of which are at hand. A task is a
   batch of the normal images under one draw out of 96 transformations (quarter turns, mirroring,
-  order of the colour channels, negative), which makes kinds that differ in layout and colour;
+  order of the color channels, negative), which makes kinds that differ in layout and color;
   half of the batch is the support, half the query.
 - First-order MAML: weights w' = w - a grad L(w; support), three steps of a = 0.01, and the gradient
   of L(w'; query), taken at w', steps w (Adam). Second derivatives would double time and memory.
@@ -158,7 +158,7 @@ class Metaformer(Method):
         for stage, loss_of in (("meta-training", meta_loss), ("training", loss)):
             rate = session.config.learning_rate or 0.0
             optimizer = torch.optim.Adam(parts.parameters(), lr=rate, fused=True)
-            session.optimise(parts, optimizer, len(images), loss_of, stage=stage)
+            session.optimize(parts, optimizer, len(images), loss_of, stage=stage)
 
     def _priors(self, images: NDArray[np.uint8], session: Session) -> Tensor:
         priors = []
@@ -174,7 +174,7 @@ class Metaformer(Method):
         return nn.ModuleDict({"reconstructor": self.reconstructor})
 
     def prior(self, images: Tensor) -> Tensor:
-        """Return where the instance is, (B, S/16, S/16) in [0, 1], of normalised images."""
+        """Return where the instance is, (B, S/16, S/16) in [0, 1], of normalized images."""
         features = self.teacher(images)[min(self.layers) - 1]
         prior = F.adaptive_avg_pool2d(salience(features)[:, None], images.shape[-1] // TOKEN_PX)
         return prior[:, 0]

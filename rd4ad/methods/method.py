@@ -1,6 +1,6 @@
 """What a method is: fitted on normal images, then distance maps for any image.
 
-All that follows (fusion, smoothing, scores, figures, runs, pages) is shared and asks a method for
+All that follows (fusion, smoothing, scores, metrics, runs, pages) is shared and asks a method for
 nothing else. A new method is one module with one subclass of `Method`, and one line in
 `rd4ad.catalogue.METHODS`.
 """
@@ -39,7 +39,7 @@ class Session(Protocol):
         """Return the teacher's features of held-out images, where the fit is to look at them."""
         ...
 
-    def optimise(
+    def optimize(
         self, parts: nn.Module, optimizer: torch.optim.Optimizer, n_images: int, loss_of: LossOf,
         *, epochs: int | None = None, stage: str = "training",
         held_loss: Callable[[], float] | None = None,
@@ -95,7 +95,7 @@ class Method(nn.Module):
         `rd4ad.scoring.IMAGE`.
 
         Args:
-            images: (B, 3, S, S), normalised as for ImageNet, S a multiple of 32.
+            images: (B, 3, S, S), normalized as for ImageNet, S a multiple of 32.
         """
         raise NotImplementedError
 

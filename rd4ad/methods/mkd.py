@@ -29,9 +29,9 @@ What differs from the paper:
 - Teachers are ResNets up to layer3 and not VGG-16, so three layers are compared, not four. The
   student keeps the teacher's layout: as many residual blocks, all narrow, then a wide convolution.
 - Maps are feature distances, not gradients of the total to the input, blurred and opened. Distances
-  need no backward pass and come one a layer; pixel figures are therefore not the paper's method.
-- Images are normalised as for ImageNet; the released code does so for CIFAR-10 alone.
-- Training ends after the stated epochs; the paper averages figures of several epochs.
+  need no backward pass and come one a layer; pixel metrics are therefore not the paper's method.
+- Images are normalized as for ImageNet; the released code does so for CIFAR-10 alone.
+- Training ends after the stated epochs; the paper averages metrics of several epochs.
 """
 
 from dataclasses import replace
@@ -141,7 +141,7 @@ class MultiresolutionDistillation(Method):
             return (value + self.student.direction_weight * direction).mean()
 
         optimizer = torch.optim.Adam(parts.parameters(), lr=config.learning_rate or 0.0, fused=True)
-        session.optimise(parts, optimizer, len(images), loss_of)
+        session.optimize(parts, optimizer, len(images), loss_of)
 
     def fitted_parts(self) -> nn.ModuleDict:
         """Return the student, which holds the weight of the direction term."""
@@ -156,7 +156,7 @@ class MultiresolutionDistillation(Method):
         """Return a distance map (B, h, w) a chosen layer, and the totals (B, 1, 1) of the images.
 
         Args:
-            images: (B, 3, S, S), normalised as for ImageNet.
+            images: (B, 3, S, S), normalized as for ImageNet.
         """
         weight = self.student.direction_weight
         teacher, student = self.chosen(images), self.student(images)

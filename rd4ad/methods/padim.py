@@ -1,10 +1,10 @@
-"""Patch distribution modelling, PaDiM.
+"""Patch distribution modeling, PaDiM.
 
 Source: Defard, Setkov, Loesch, Audigier, "PaDiM: a Patch Distribution Modeling Framework for
 Anomaly Detection and Localization", ICPR Workshops 2021, arXiv 2011.08785.
 
 Every position (i, j) of the finest chosen layer has an embedding x of d channels: the coarser
-layers are enlarged by nearest neighbour, all are concatenated, and d channels are chosen at random,
+layers are enlarged by nearest neighbor, all are concatenated, and d channels are chosen at random,
 once and for all positions. The embeddings of the N normal images at a position give its Gaussian
 (eq. 1), and a test image's distance there is Mahalanobis' (eq. 2):
 
@@ -19,20 +19,20 @@ Settings and where they come from:
 - 0.01 on the diagonal, epsilon of eq. 1; it also makes fewer images than d enough: 2 are needed.
 - d = 100 of 448 channels for ResNet-18, 550 of 1792 for WideResNet-50-2 (section V); ResNet-34 and
   ResNet-50, which the paper lacks, have those widths and get the same. Fewer where fewer are there.
-- Nearest neighbour, and the covariance with N - 1: xiahaifeng1995/PaDiM-Anomaly-Detection-
+- Nearest neighbor, and the covariance with N - 1: xiahaifeng1995/PaDiM-Anomaly-Detection-
   Localization-master main.py, whose unfold and fold repeat each coarse position. The value 0.01,
   the Gaussian of 4 px and the maximum as an image's score are those of section IV and that file.
-- Which channels are chosen moves the figures, image AUROC by some points: compare several seeds.
+- Which channels are chosen moves the metrics, image AUROC by some points: compare several seeds.
 
-What differs from the paper: whole images at their size, not the centre 224 px of 256; maps are
+What differs from the paper: whole images at their size, not the center 224 px of 256; maps are
 enlarged bilinearly like every method's here, not bicubically; scores are not stretched by the test
-set's minimum and maximum, which changes no ranking figure.
+set's minimum and maximum, which changes no ranking metric.
 
 Memory and size, float32: P positions need P (d (d + 1) / 2 + d) numbers, 84 MB for ResNet-18 and
 2.5 GB for WideResNet-50-2 at 256 px. While fitting, the d chosen channels of all images wait at
-their own resolution in the session's cache, 0.4 MB an image for ResNet-18, and past the cache's
+their own resolution in the session's cache, 0.4 MB per image for ResNet-18, and past the cache's
 budget in its file. That is less than running sums of outer products up to N = 2 d or so, and the
-covariance is that of centred values, in float64.
+covariance is that of centerd values, in float64.
 """
 
 from typing import Any
@@ -115,13 +115,13 @@ class Gaussians(nn.Module):
         found = []
         for part in range(0, x.shape[2], COMPARED_AT_ONCE):
             at = slice(part, part + COMPARED_AT_ONCE)
-            centred = x[:, :, at] - self.mean[:, at]
-            white = torch.zeros_like(centred)
+            centerd = x[:, :, at] - self.mean[:, at]
+            white = torch.zeros_like(centerd)
             first = 0
             for column in range(n_dimensions):  # all positions at once: none is unpacked
                 last = first + n_dimensions - column
                 entries = self.whitening[first:last, at]
-                white[:, column:].addcmul_(entries, centred[:, column : column + 1])
+                white[:, column:].addcmul_(entries, centerd[:, column : column + 1])
                 first = last
             found.append(torch.linalg.vector_norm(white, dim=1))
         return torch.cat(found, 1)

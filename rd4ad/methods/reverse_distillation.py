@@ -53,7 +53,7 @@ class Bottleneck(nn.Module):
         for _ in range(shape.oce_depth - 1):
             blocks.append(residual_block(shape, planes * shape.block.expansion, planes, stride=1))
         self.bn_layer = nn.Sequential(*blocks)
-        _initialise(self)
+        _initialize(self)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Return the code (B, 512e, S/32, S/32) of the teacher's three feature maps."""
@@ -87,7 +87,7 @@ class Student(nn.Module):
             for _ in range(shape.depths[index] - 1):
                 blocks.append(residual_block(shape, channels_in, planes, stride=1))
             setattr(self, f"layer{index + 1}", nn.Sequential(*blocks))
-        _initialise(self)
+        _initialize(self)
 
     def forward(self, code: Tensor) -> list[Tensor]:
         """Return the restored features, finest first; the finest is that of the finest layer."""
@@ -154,11 +154,11 @@ def _down(channels_in: int, channels_out: int) -> tuple[nn.Conv2d, nn.BatchNorm2
     return convolution, nn.BatchNorm2d(channels_out)
 
 
-def _initialise(module: nn.Module) -> None:
+def _initialize(module: nn.Module) -> None:
     """Kaiming-normal convolutions (fan_out, ReLU), as the release; norms start at one and zero.
 
     The release's loop tests for nn.Conv2d, which a transposed convolution is not: those keep
-    torch's own default initialisation.
+    torch's own default initialization.
     """
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
@@ -221,7 +221,7 @@ class ReverseDistillation(Method):
             batch = [stack.to(session.device) for stack in held]
             return float(self.loss(batch, config.loss))
 
-        session.optimise(
+        session.optimize(
             parts, optimizer, len(images), loss_of, held_loss=held_loss if held else None
         )
 

@@ -6,7 +6,7 @@ size; for each set the network F sees the image x without that set's cells and f
 
     restored = sum_i  M_i * F((1 - M_i) * x),        M_i = 1 on the cells of S_i, 0 elsewhere.
 
-Training on normal images minimises L2 + SSIM + MSGMS between x and `restored`, k drawn for every
+Training on normal images minimizes L2 + SSIM + MSGMS between x and `restored`, k drawn for every
 batch. MSGMS compares gradient magnitudes g (Prewitt) on four scales, each half the one before:
 
     distance = 1 - (2 g_x g_r + c) / (g_x^2 + g_r^2 + c) = (g_x - g_r)^2 / (g_x^2 + g_r^2 + c).
@@ -29,7 +29,7 @@ What differs, and why:
 - Pixels, losses and constants are in [0, 1]; the network ends in a sigmoid.
 - At test time the cells are dealt by a fixed seed, so an image's score depends on that image alone.
 - The map is kept at a quarter of the resolution, below what its mean filter leaves to see.
-- Gradients are those of the plain grey image: the re-implementation's median filter before them is
+- Gradients are those of the plain gray image: the re-implementation's median filter before them is
   not in the paper.
 """
 
@@ -126,7 +126,7 @@ class Riad(Method):
             sets = deal_cells(batch.shape[-1], CELLS_PX[choice], generator)
             return inpainting_loss(batch, self.inpaint(batch, sets))
 
-        session.optimise(parts, optimizer, len(images), loss_of)
+        session.optimize(parts, optimizer, len(images), loss_of)
 
     def fitted_parts(self) -> nn.ModuleDict:
         """Return the U-Net."""
@@ -215,9 +215,9 @@ def gradient_magnitude(images: Tensor) -> Tensor:
     >>> gradient_magnitude(ramp)[0, 0, 1].round().tolist()  # the border is repeated
     [1.0, 2.0, 2.0, 1.0]
     """
-    grey = F.pad(images.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
+    gray = F.pad(images.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
     across = torch.tensor([-1.0, 0.0, 1.0]).expand(3, 3) / 3
-    gradient = F.conv2d(grey, torch.stack((across, across.T))[:, None].to(grey))
+    gradient = F.conv2d(gray, torch.stack((across, across.T))[:, None].to(gray))
     # The root's slope is infinite at 0, where an image is flat.
     return (gradient.square().sum(1, keepdim=True) + 1e-10).sqrt()
 

@@ -1,4 +1,4 @@
-"""Semantic pyramid anomaly detection, SPADE: nearest neighbours of images, then of positions.
+"""Semantic pyramid anomaly detection, SPADE: nearest neighbors of images, then of positions.
 
 Source: Cohen, Hoshen, "Sub-Image Anomaly Detection with Deep Pyramid Correspondences", 2020,
 arXiv 2005.02357.
@@ -26,7 +26,7 @@ What differs from the paper:
   wrong place: layer 3 alone then has the better map.
 - Teachers end at layer3, so images are described by layer3 and not by the features after the last
   block (the settings name the pooled layer).
-- Whole images at their size, not the centre 224 px of 256.
+- Whole images at their size, not the center 224 px of 256.
 
 Memory and size: the gallery holds every feature of every normal image in float16. At 256 px an
 image takes 0.9 MB with ResNet-18 and 3.7 MB with WideResNet-50-2, so 213 images make 195 or 780 MB;
@@ -50,7 +50,7 @@ from rd4ad.methods.backbones import Teacher, backbone_named
 from rd4ad.methods.method import Method, Session
 from rd4ad.scoring import IMAGE
 
-N_NEIGHBOURS = 50  # K, section 4
+N_NEIGHBORS = 50  # K, section 4
 POOLED_LAYER = 3  # the deepest that a teacher has
 COMPARED_AT_ONCE = 256  # positions of the image, with all of one normal image: 4 MB at 64 x 64
 
@@ -128,8 +128,8 @@ class Spade(Method):
         maps = {}
         for layer, stack in zip(self.layers, features, strict=True):
             distances = [
-                nearest_distances(queries, self.kept(layer), neighbours.tolist())
-                for queries, neighbours in zip(by_position(stack), nearest.indices, strict=True)
+                nearest_distances(queries, self.kept(layer), neighbors.tolist())
+                for queries, neighbors in zip(by_position(stack), nearest.indices, strict=True)
             ]
             maps[layer] = torch.stack(distances).view(len(images), *stack.shape[2:])
         maps[IMAGE] = nearest.values.mean(1).view(-1, 1, 1)
@@ -160,7 +160,7 @@ class Spade(Method):
         return {
             "size_px": config.size_px,
             "n_images": n_images,
-            "n_neighbours": min(N_NEIGHBOURS, n_images),
+            "n_neighbours": min(N_NEIGHBORS, n_images),
             "pooled_layer": POOLED_LAYER,
         }
 

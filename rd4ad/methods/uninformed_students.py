@@ -12,7 +12,7 @@ First T learns general patches p, with a linear decoder D that is thrown away af
 
 P is the frozen backbone's pooled output, c the correlations of T's outputs over the batch. Then
 three students S_k of the same shape, from different random weights, regress y, which is T
-standardised by its mean and deviation over the normal images: |S_k - y|^2. With m the mean of the
+standardized by its mean and deviation over the normal images: |S_k - y|^2. With m the mean of the
 students, a position's error and predictive variance are
 
     e = |m - y|^2        v = mean_k |S_k|^2 - |m|^2        distance = e / std(e) + v / std(v)
@@ -29,10 +29,10 @@ What differs from the paper:
 - Patches for T. The paper cuts them from ImageNet. Here they come from what everybody has: the
   normal training images, and flawless generated parts (half as many, 60 at most, of a seed that no
   demo image has). One pixel of a patch covers 1/2 to 2 px of the image, and one patch in ten is
-  grey; the paper zooms by 4p to 16p px an image. T is thus trained anew for every category, for as
+  gray; the paper zooms by 4p to 16p px an image. T is thus trained again for every category, for as
   many epochs as the students. (denguir's teacher, too, sees the category's images.)
 - P is the backbone's last feature map (layer3) of the patch at its own size, averaged, and
-  standardised so that the size of its features does not matter; the paper has ResNet-18's 512
+  standardized so that the size of its features does not matter; the paper has ResNet-18's 512
   numbers after layer4.
 - The paper's correlation term sums c_ij; squares, as in public code, do not reward correlation of
   opposite sign. Its metric-learning term, for use without a backbone, is left out.
@@ -41,7 +41,7 @@ What differs from the paper:
   patches that start every 4 px (8 px for p = 65); channels are a quarter of the paper's (32 and
   64). With p = 17, which has no pooling in the paper, 5x5, 3x3 and 2x2 kernels and two poolings
   take the place of 6x6, 5x5, 5x5 and 4x4. Images are continued past their border by its pixels.
-- e and v are not centred: the means would shift all maps alike and make them negative. The paper
+- e and v are not centerd: the means would shift all maps alike and make them negative. The paper
   takes means and deviations from held-out normal images.
 """
 
@@ -108,7 +108,7 @@ class PatchNetwork(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """A descriptor, its students, and what standardises both, for one receptive field."""
+    """A descriptor, its students, and what standardizes both, for one receptive field."""
 
     center: Tensor
     spread: Tensor
@@ -123,7 +123,7 @@ class Ensemble(nn.Module):
         self.register_buffer("scales", torch.ones(2))  # deviations of error and variance
 
     def wanted(self, images: Tensor) -> Tensor:
-        """Return the standardised descriptors (B, 128, h, w), without gradients."""
+        """Return the standardized descriptors (B, 128, h, w), without gradients."""
         with torch.no_grad():
             return (self.descriptor(images) - self.center) / self.spread
 
@@ -188,7 +188,7 @@ class UninformedStudents(Method):
 
         rate = session.config.learning_rate or 0.0
         optimizer = torch.optim.Adam(students.parameters(), rate, weight_decay=1e-5, fused=True)
-        session.optimise(students, optimizer, len(images), loss_of, stage="students")
+        session.optimize(students, optimizer, len(images), loss_of, stage="students")
         for ensemble in self._all():
             pairs = (torch.stack(ensemble.error_and_variance(x), 1) for x in batches())
             ensemble.scales.copy_(moments(pairs)[1])
@@ -228,7 +228,7 @@ class UninformedStudents(Method):
             return torch.stack(losses).sum()
 
         optimizer = torch.optim.Adam(parts.parameters(), 2e-4, weight_decay=1e-5, fused=True)
-        session.optimise(parts, optimizer, len(pixels), loss_of, stage="descriptors")
+        session.optimize(parts, optimizer, len(pixels), loss_of, stage="descriptors")
 
     def _all(self) -> list[Ensemble]:
         return [self.ensembles[str(layer)] for layer in self.layers]  # type: ignore[misc]
@@ -264,7 +264,7 @@ def patches_of(images: Tensor, side: int, n: int, generator: torch.Generator) ->
     >>> patches_of(torch.rand(3, 3, 64, 64), 17, 64, torch.Generator()).shape
     torch.Size([63, 3, 17, 17])
 
-    A patch lies within its image where it fits, at a random zoom of 1/2 to 2; one in ten is grey.
+    A patch lies within its image where it fits, at a random zoom of 1/2 to 2; one in ten is gray.
     """
     size, each = images.shape[-1], max(1, n // len(images))
     drawn = torch.rand(4, len(images), each, generator=generator).to(images.device)
@@ -279,8 +279,8 @@ def patches_of(images: Tensor, side: int, n: int, generator: torch.Generator) ->
     ).flatten(1, 2)  # (B, each * side, side, 2)
     tall = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     patches = tall.unflatten(2, (each, side)).transpose(1, 2).flatten(0, 1)
-    grey = (drawn[3] < 0.1).flatten()[:, None, None, None]
-    return torch.where(grey, patches.mean(1, keepdim=True), patches)
+    gray = (drawn[3] < 0.1).flatten()[:, None, None, None]
+    return torch.where(gray, patches.mean(1, keepdim=True), patches)
 
 
 def squared(difference: Tensor) -> Tensor:
@@ -303,7 +303,7 @@ def correlation(descriptors: Tensor) -> Tensor:
 
 @torch.no_grad()
 def scale_of(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation (C,) of features (B, C, h, w), by which they are standardised.
+    """Return mean and deviation (C,) of features (B, C, h, w), by which they are standardized.
 
     No deviation is under a tenth of the median one: a channel that hardly varies among some patches
     would be millions of deviations away on the first patch that stirs it, and be all the loss.

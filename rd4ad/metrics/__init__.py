@@ -1,6 +1,6 @@
-"""Exact figures of anomaly detection: of images (labels, scores) and of pixels (masks, maps).
+"""Exact metrics of anomaly detection: of images (labels, scores) and of pixels (masks, maps).
 
-Every function takes a whole category at once. An undefined figure, such as an AUROC without normal
+Every function takes a whole category at once. An undefined metric, such as an AUROC without normal
 images, is nan. Definitions: docs/METHOD.md.
 """
 
@@ -23,7 +23,7 @@ from rd4ad.metrics.regions import (
     aupro_per_image,
     pixel_ap,
     pixel_auroc,
-    pixel_figures,
+    pixel_metrics,
     pixel_ranking,
     pro_curve,
 )
@@ -41,12 +41,12 @@ __all__ = [
     "f1_max",
     "image_ap",
     "image_auroc",
-    "image_figures",
+    "image_metrics",
     "image_ranking",
     "interval",
     "pixel_ap",
     "pixel_auroc",
-    "pixel_figures",
+    "pixel_metrics",
     "pixel_ranking",
     "pixel_statistics",
     "precision_curve",
@@ -97,10 +97,10 @@ def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
     return _ranking.f1_max(image_ranking(labels, scores))[1]
 
 
-def image_figures(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
-    """Return every image figure of a category by name.
+def image_metrics(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
+    """Return every image metric of a category by name.
 
-    >>> image_figures([0, 0, 1], [0.1, 0.2, 0.3])
+    >>> image_metrics([0, 0, 1], [0.1, 0.2, 0.3])
     {'image_auroc': 1.0, 'image_ap': 1.0, 'image_f1_max': 1.0}
     """
     found = image_ranking(labels, scores)

@@ -1,4 +1,4 @@
-"""Every figure of a category with its definition, under one scoring or a grid, and its curves."""
+"""Every metric of a category with its definition, under one scoring or a grid, and its curves."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ from rd4ad.scoring import (
     scores,
 )
 
-Figure = dict[str, Any]
+MetricRow = dict[str, Any]
 Masks = NDArray[np.bool_] | Sequence[NDArray[np.bool_]]
 
 DEFINITIONS = {
@@ -35,7 +35,7 @@ DEFINITIONS = {
     "aupro_0.05": "MVTec, limit 0.05",
     "aupro_per_image": "released code",
 }
-"""Definition of every figure, as it is named beside the figure everywhere."""
+"""Definition of every metric, as it is named beside the metric everywhere."""
 
 
 def scoring_grid(scoring: Scoring, layers: tuple[int, ...], size_px: int) -> Iterator[Scoring]:
@@ -53,15 +53,15 @@ def scoring_grid(scoring: Scoring, layers: tuple[int, ...], size_px: int) -> Ite
                     yield replace(scoring, layers=subset, fusion=fusion, sigma_px=sigma)
 
 
-def figure_grid(
+def metric_grid(
     distances: Mapping[int, NDArray[np.floating]],
     labels: NDArray[np.int_],
     masks: Masks | None,
     scoring: Scoring,
     size_px: int,
     report: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Figure]:
-    """Return the rows of metrics.csv: every figure under every scoring of the grid."""
+) -> list[MetricRow]:
+    """Return the rows of metrics.csv: every metric under every scoring of the grid."""
     layers = tuple(layer for layer in distances if layer != IMAGE)
     grid = list(scoring_grid(scoring, layers, size_px))
     rows = []
@@ -72,22 +72,22 @@ def figure_grid(
             "fusion": choice.fusion,
             "smoothing": choice.sigma_px,
         }
-        found = figures(maps, scores(distances, choice, size_px, maps), labels, masks)
+        found = category_metrics(maps, scores(distances, choice, size_px, maps), labels, masks)
         rows += [where | row for row in found]
         report(done, len(grid))
     return rows
 
 
-def figures(
+def category_metrics(
     maps: Maps | Sequence[Maps],
     image_scores: NDArray[np.float64],
     labels: NDArray[np.int_],
     masks: Masks | None,
-) -> list[Figure]:
-    """Return every figure of a category with its definition; an undefined one with the reason."""
-    values = metrics.image_figures(labels, image_scores)
+) -> list[MetricRow]:
+    """Return every metric of a category with its definition; an undefined one with the reason."""
+    values = metrics.image_metrics(labels, image_scores)
     if masks is not None:
-        values |= metrics.pixel_figures(masks, maps)
+        values |= metrics.pixel_metrics(masks, maps)
     reason = why_undefined(labels, masks)
     return [
         {
@@ -103,7 +103,7 @@ def figures(
 
 
 def why_undefined(labels: NDArray[np.int_], masks: Masks | None) -> str:
-    """Return why figures of such a test set may be undefined."""
+    """Return why metrics of such a test set may be undefined."""
     if labels.all():
         return "the test set has no normal image"
     if not labels.any():

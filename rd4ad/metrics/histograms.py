@@ -1,6 +1,6 @@
-"""Histograms of every image's pixels over one grid of thresholds, from which pixel figures follow.
+"""Histograms of every image's pixels over one grid of thresholds, from which pixel metrics follow.
 
-Histograms of images add up, so the figures of any choice of images need no pixel any more, neither
+Histograms of images add up, so the metrics of any choice of images need no pixel any more, neither
 mask nor map.
 """
 
@@ -18,7 +18,7 @@ _EIGHT_CONNECTED = np.ones((3, 3), dtype=int)
 
 @dataclass(frozen=True, eq=False)
 class PixelStatistics:
-    """All that pixel figures of any resample need to know of each image; bins strictest first.
+    """All that pixel metrics of any resample need to know of each image; bins strictest first.
 
     A bin holds the pixels of a stretch of scores. Inside it, defective and normal pixels are taken
     as evenly mixed, unless all of them have one score (`is_tied`): then the bin is exact. With p, n
@@ -26,7 +26,7 @@ class PixelStatistics:
     most half the sum of p n, so by half of the largest p; PRO by at most half the sum of w n over
     the limit; F1-max is too low by at most twice the largest p; AP is off by at most the sum of p
     times what precision may be at the bin's best order less at its worst. The largest p is 1 / 255
-    with 512 bins. Detectors stay far below: on the generated parts no figure is off by 5e-4.
+    with 512 bins. Detectors stay far below: on the generated parts no metric is off by 5e-4.
 
     Args:
         positives: (N, K) number of defective pixels.

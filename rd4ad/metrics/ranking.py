@@ -1,6 +1,6 @@
 """AUROC, AP, F1-max and their curves, exact: every distinct score is a threshold, ties are merged.
 
-Positives are few and negatives many, so only the negatives are sorted as a whole. Every figure
+Positives are few and negatives many, so only the negatives are sorted as a whole. Every metric
 follows from how many negatives lie above each positive, which is one binary search a positive:
 
 - AUROC is the mean over positives of the share of negatives below it, ties counting half;
@@ -44,7 +44,7 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Positives among negatives, from which every figure follows.
+    """Positives among negatives, from which every metric follows.
 
     Args:
         positives: (P,) distinct scores of positives, descending.

@@ -1,4 +1,4 @@
-"""Pixel figures of a category: AUROC, AP, F1-max and per-region overlap (PRO), from one sort.
+"""Pixel metrics of a category: AUROC, AP, F1-max and per-region overlap (PRO), from one sort.
 
 PRO has several definitions in use; each has its own function here (docs/METHOD.md lists them).
 
@@ -163,7 +163,7 @@ def pro_curve(masks: Stack, maps: Stack) -> Curve:
 
 
 def aupro_per_image(masks: Stack, maps: Stack) -> float:
-    """Return the PRO figure of the released RD4AD code; nan if undefined.
+    """Return the PRO metric of the released RD4AD code; nan if undefined.
 
     >>> masks = np.array([[[0, 0, 0, 0, 0, 0, 1, 1]]])
     >>> round(aupro_per_image(masks, np.linspace(0, 1, 8)[None, None]), 6)
@@ -212,24 +212,24 @@ def _share_above(values: Floats, thresholds: Floats) -> NDArray[np.float64]:
     return share
 
 
-def pixel_figures(masks: Stack, maps: Stack) -> dict[str, float]:
-    """Return every pixel figure of a category; the negatives are sorted once.
+def pixel_metrics(masks: Stack, maps: Stack) -> dict[str, float]:
+    """Return every pixel metric of a category; the negatives are sorted once.
 
-    >>> sorted(pixel_figures(np.array([[[0, 1]]]), np.array([[[0.1, 0.9]]])))
+    >>> sorted(pixel_metrics(np.array([[[0, 1]]]), np.array([[[0.1, 0.9]]])))
     ['aupro', 'aupro_0.05', 'aupro_per_image', 'pixel_ap', 'pixel_auroc', 'pixel_f1_max']
 
     Args, Raises: see `pixel_ranking`.
     """
-    return figures_of(pixel_ranking(masks, maps)) | {
+    return metric_rows(pixel_ranking(masks, maps)) | {
         "aupro_per_image": aupro_per_image(masks, maps)
     }
 
 
-def figures_of(ranking: Ranking) -> dict[str, float]:
-    """Return the pixel figures that follow from a `pixel_ranking`.
+def metric_rows(ranking: Ranking) -> dict[str, float]:
+    """Return the pixel metrics that follow from a `pixel_ranking`.
 
     >>> ranking = pixel_ranking(np.array([[[0, 0, 1, 1]]]), np.array([[[0.1, 0.2, 0.6, 0.9]]]))
-    >>> figures_of(ranking)["pixel_auroc"]
+    >>> metric_rows(ranking)["pixel_auroc"]
     1.0
     """
     return {

@@ -1,17 +1,17 @@
-"""How far a figure may be off by the choice of test images: the bootstrap, without sorting again.
+"""How far a metric may be off by the choice of test images: the bootstrap, without sorting again.
 
 A resample draws as many test images as there are, with replacement, and is one count an image.
 Pixels are sorted once, into histograms of every image over one grid of thresholds. Histograms add
 up, so those of all resamples are one matrix product, (resamples x images) times (images x bins),
-and every figure of a resample follows from cumulative sums.
+and every metric of a resample follows from cumulative sums.
 
 Images are drawn from all test images at once, not normal and defective ones apart: AP and F1 depend
 on the share of defects, and that share is as much an accident of a test set as its images are. A
-resample that has no normal image, or no defect, has no figure; it is left out.
+resample that has no normal image, or no defect, has no metric; it is left out.
 
 What the interval is about: other test images of the same kind, and the same trained model. It does
 not cover another training seed. And a resample holds no image that the test set does not: where
-every figure is 1, so is every resample's, and the interval [1, 1] says nothing about rarer defects.
+every metric is 1, so is every resample's, and the interval [1, 1] says nothing about rarer defects.
 """
 
 from collections.abc import Iterator, Mapping
@@ -59,21 +59,21 @@ def bootstrap(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Rows]:
-    """Return every figure that is in `exact` and defined, for every resample; nan where undefined.
+    """Return every metric that is in `exact` and defined, for every resample; nan where undefined.
 
     >>> exact = {"image_auroc": 0.75}
     >>> found = bootstrap(exact, [0, 0, 1], [0.1, 0.4, 0.4], n_resamples=200)
     >>> found["image_auroc"].shape, interval(found["image_auroc"])
     ((200,), (0.5, 1.0))
 
-    Image figures are exact. Pixel figures of a grid are shifted by what the grid is off on the
-    whole test set (exact minus binned), so that the interval lies around the exact figure.
+    Image metrics are exact. Pixel metrics of a grid are shifted by what the grid is off on the
+    whole test set (exact minus binned), so that the interval lies around the exact metric.
 
     Args:
-        exact: the figures of the whole test set by name, as in `metrics.category.DEFINITIONS`.
+        exact: the metrics of the whole test set by name, as in `metrics.category.DEFINITIONS`.
         labels: (N,) 0 normal, 1 defect.
         scores: (N,) image scores.
-        pixels: see `pixel_statistics`; None gives image figures alone.
+        pixels: see `pixel_statistics`; None gives image metrics alone.
         n_resamples: number of resamples.
         seed: of the resamples; see `resamples`.
 
@@ -85,9 +85,9 @@ def bootstrap(
     if pixels is not None and pixels.n_images != len(label):
         raise ValueError(f"expected statistics of {len(label)} images; got {pixels.n_images}")
     width = max(len(label), 0 if pixels is None else pixels.positives.shape[1])
-    whole = figures_of_counts(np.ones((1, len(label))), label, score, pixels)
+    whole = metrics_of_counts(np.ones((1, len(label))), label, score, pixels)
     parts = [
-        figures_of_counts(counts, label, score, pixels)
+        metrics_of_counts(counts, label, score, pixels)
         for counts in resamples(len(label), n_resamples, seed, width)
     ]
     return {
@@ -98,7 +98,7 @@ def bootstrap(
 
 
 def interval(values: Rows) -> tuple[float, float]:
-    """Return the 95% percentile interval of a figure over resamples, undefined ones left out.
+    """Return the 95% percentile interval of a metric over resamples, undefined ones left out.
 
     >>> interval(np.array([0.5, 0.6, 0.7, np.nan]))
     (0.505, 0.695)
@@ -112,17 +112,17 @@ def interval(values: Rows) -> tuple[float, float]:
 
 
 @np.errstate(invalid="ignore")  # 0 / 0 is nan: undefined
-def figures_of_counts(
+def metrics_of_counts(
     counts: Rows,
     labels: NDArray[np.int_],
     scores: NDArray[np.float64],
     pixels: PixelStatistics | None,
 ) -> dict[str, Rows]:
-    """Return every figure (R,) of images that count several times or not at all, as binned.
+    """Return every metric (R,) of images that count several times or not at all, as binned.
 
     >>> counts = np.array([[1.0, 1, 1], [1, 1, 0]])  # without the only defect, undefined
     >>> labels, scores = np.array([0, 0, 1]), np.array([0.1, 0.4, 0.4])
-    >>> figures_of_counts(counts, labels, scores, None)["image_auroc"].tolist()
+    >>> metrics_of_counts(counts, labels, scores, None)["image_auroc"].tolist()
     [0.75, nan]
 
     Args:
@@ -162,7 +162,7 @@ def figures_of_counts(
 class _Ranked:
     """Positives among negatives by bin, strictest first, for every resample (R, K).
 
-    The figures are those of `rd4ad.metrics.ranking`, for many rows of weights at once.
+    The metrics are those of `rd4ad.metrics.ranking`, for many rows of weights at once.
     """
 
     def __init__(self, positives: Rows, negatives: Rows) -> None:

@@ -1,4 +1,4 @@
-"""Is a difference between runs real? Intervals of a run's figures, paired differences, seeds.
+"""Is a difference between runs real? Intervals of a run's metrics, paired differences, seeds.
 
 Two questions are kept apart. Would other test images of the same kind turn the difference round?
 That is the paired bootstrap over test images (`resample`, `differences`). Would another training
@@ -36,7 +36,7 @@ def with_intervals(
     scores: ArrayLike,
     pixels: PixelStatistics | None,
 ) -> pd.DataFrame:
-    """Return the rows of metrics.csv with the interval of every figure at the run's own scoring.
+    """Return the rows of metrics.csv with the interval of every metric at the run's own scoring.
 
     >>> row = {"layers": "1", "fusion": "sum", "smoothing": 4.0, "metric": "image_auroc"}
     >>> table = pd.DataFrame([row | {"value": 0.75, "ci_low": np.nan, "ci_high": np.nan}])
@@ -69,8 +69,8 @@ def add_intervals(run: Run, maps: NDArray[np.floating], masks: NDArray[np.bool_]
         masks: (N, S, S) of its test images; None where its category has none.
 
     Raises:
-        ValueError: the run has pixel figures and there are no masks, or these masks do not give
-            its figures.
+        ValueError: the run has pixel metrics and there are no masks, or these masks do not give
+            its metrics.
         OSError: the folder cannot be written.
     """
     own = run.metrics[run.metrics["is_default"]]
@@ -90,10 +90,10 @@ def add_intervals(run: Run, maps: NDArray[np.floating], masks: NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Resampled:
-    """A run's own figures on its test images, and on resamples of them.
+    """A run's own metrics on its test images, and on resamples of them.
 
     Args:
-        images: data set, category, and the names of the test images, sorted.
+        images: dataset, category, and the names of the test images, sorted.
         exact: fraction by metric; nan where undefined.
         values: (R,) by metric that can be resampled.
         reasons: why a metric cannot.
@@ -106,12 +106,12 @@ class Resampled:
 
 
 def resample(run: Run, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Resampled:
-    """Return a run's figures at its own scoring, and those of resamples of its test images.
+    """Return a run's metrics at its own scoring, and those of resamples of its test images.
 
     Two runs on the same test images are resampled alike, so what is returned of them is paired.
 
     Args:
-        run: whose figures; pixel figures need its stored `Run.statistics`.
+        run: whose metrics; pixel metrics need its stored `Run.statistics`.
         n_resamples: number of resamples.
         seed: of the resamples.
 
@@ -138,7 +138,7 @@ def resample(run: Run, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Resampl
 
 
 def mean_of(several: Sequence[Resampled]) -> Resampled:
-    """Return the means of figures over runs on the same test images, such as runs of several seeds.
+    """Return the means of metrics over runs on the same test images, such as runs of several seeds.
 
     Its resamples are of test images alone: how far seeds lie apart is `seed_spread`.
 
@@ -174,7 +174,7 @@ def _require_same_images(one: Resampled, other: Resampled) -> None:
 
 @dataclass(frozen=True)
 class Difference:
-    """One figure of two runs, first minus second, with its 95% interval over test images.
+    """One metric of two runs, first minus second, with its 95% interval over test images.
 
     Args:
         first: fraction; nan where undefined.
@@ -202,7 +202,7 @@ class Difference:
 
 
 def differences(first: Resampled, second: Resampled) -> dict[str, Difference]:
-    """Return the difference of every figure that both runs have, by metric.
+    """Return the difference of every metric that both runs have, by metric.
 
     >>> images = ("parts", "nut", "test/bent/000.png", "test/good/000.png")
     >>> one = Resampled(images, {"aupro": 0.9}, {"aupro": np.array([0.8, 0.9, 1.0])}, {})
@@ -234,7 +234,7 @@ def differences(first: Resampled, second: Resampled) -> dict[str, Difference]:
 
 
 def seed_spread(index: pd.DataFrame) -> pd.DataFrame:
-    """Return mean, standard deviation and number of every figure over runs that differ by seed.
+    """Return mean, standard deviation and number of every metric over runs that differ by seed.
 
     >>> setting = dict.fromkeys(SETTING, "")
     >>> rows = [setting | {"run_id": f"s{s}", "seed": s, "value": 0.9 + s / 50} for s in (0, 1, 2)]
@@ -242,10 +242,10 @@ def seed_spread(index: pd.DataFrame) -> pd.DataFrame:
     [[0.92, 0.02, 3, ('s0', 's1', 's2')]]
 
     Args:
-        index: as `rd4ad.runs.index.figures_of` returns it; rows without a value are left out.
+        index: as `rd4ad.runs.index.metric_rows` returns it; rows without a value are left out.
 
     Returns:
-        One row a setting and figure: the columns `SETTING`, `mean`, `sd` (over n - 1), `n`, `runs`.
+        One row a setting and metric: the columns `SETTING`, `mean`, `sd` (over n - 1), `n`, `runs`.
         `sd` is nan of one run, and where two runs have one seed: then they differ by something else
         that the index does not tell.
     """

@@ -1,6 +1,6 @@
-"""A run's test images and masks: from the data set on disk, or drawn again where generated.
+"""A run's test images and masks: from the dataset on disk, or drawn again where generated.
 
-No image is stored with a run. A generated part is drawn anew from its name alone, and used only if
+No image is stored with a run. A generated part is drawn again from its name alone, and used only if
 the mask drawn with it is the one that the run was measured with.
 """
 

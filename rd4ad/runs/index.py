@@ -1,6 +1,6 @@
 """One table of all stored runs, `results`/index.parquet, which the pages read.
 
-One row a run and scoring: what identifies the run, layers, fusion and smoothing, and every figure
+One row a run and scoring: what identifies the run, layers, fusion and smoothing, and every metric
 in a column of its own, beside the ends of its interval where it has one. The rows at the runs' own
 scoring come first, the others behind them by category, so that a reader who wants either skips the
 rest of the file.
@@ -106,7 +106,7 @@ def scan_runs(results: Path) -> tuple[list[Run], list[BrokenRun]]:
     return runs, broken
 
 
-def update_index(results: Path, *, anew: bool = False) -> Indexed:
+def update_index(results: Path, *, again: bool = False) -> Indexed:
     """Bring `results`/index.parquet up to the run folders, and say what was found.
 
     >>> from tempfile import TemporaryDirectory
@@ -119,7 +119,7 @@ def update_index(results: Path, *, anew: bool = False) -> Indexed:
 
     Args:
         results: folder of results.
-        anew: read every run again.
+        again: read every run again.
 
     Raises:
         FileNotFoundError: no folder `results`.
@@ -128,7 +128,7 @@ def update_index(results: Path, *, anew: bool = False) -> Indexed:
         raise FileNotFoundError(
             f"expected a folder of results at {results}: `rd4ad evaluate` stores runs in one"
         )
-    before = None if anew else _before(results)
+    before = None if again else _before(results)
     names = run_folders(results)
     kept = set() if before is None else _unchanged(results, names, before)
     tables, broken = [SCHEMA.empty_table()], []
@@ -150,7 +150,7 @@ def _before(results: Path) -> pa.Table | None:
     try:
         return _read(results / "index.parquet")
     except (FileNotFoundError, ValueError):
-        return None  # missing, damaged or of another version: it is written anew
+        return None  # missing, damaged or of another version: it is written again
 
 
 def _unchanged(results: Path, names: Sequence[str], before: pa.Table) -> set[str]:
@@ -231,11 +231,11 @@ def read_index(
     return _read(path, columns, [(k, "==", v) for k, v in wanted.items()] or None).to_pandas()
 
 
-def figures_of(rows: pd.DataFrame, metrics: Iterable[str] = DEFINITIONS) -> pd.DataFrame:
-    """Return rows of the index with one row a figure: `metric`, its `definition` and `value`.
+def metric_rows(rows: pd.DataFrame, metrics: Iterable[str] = DEFINITIONS) -> pd.DataFrame:
+    """Return rows of the index with one row a metric: `metric`, its `definition` and `value`.
 
     >>> rows = read_index(Path("results"), category="tile", is_default=True)
-    >>> figures_of(rows, ["aupro"])[["metric", "definition"]].values.tolist()
+    >>> metric_rows(rows, ["aupro"])[["metric", "definition"]].values.tolist()
     [['aupro', 'MVTec, limit 0.3']]
     """
     about = [name for name in SCHEMA.names if name not in (*DEFINITIONS, *_ENDS)]
@@ -268,7 +268,7 @@ def _read(path: Path, columns: Sequence[str] | None = None, filters: Any = None)
             chosen = list(columns or SCHEMA.names)
             return parquet.read_table(path, columns=chosen, filters=filters)
     except ValueError as error:
-        raise ValueError(f"{error}; write it anew with `rd4ad results index`") from error
+        raise ValueError(f"{error}; write it again with `rd4ad results index`") from error
 
 
 def _found(path: Path) -> Path:

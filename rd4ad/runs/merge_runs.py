@@ -18,8 +18,8 @@ class Merged:
 
     Args:
         added: copied into the target.
-        identical: ids that were there already, with the same figures.
-        refused: (source, target) of one id with other figures; the target's stays.
+        identical: ids that were there already, with the same metrics.
+        refused: (source, target) of one id with other metrics; the target's stays.
         broken: folders that cannot be read.
     """
 
@@ -66,13 +66,13 @@ def _bring(run: Run, target: Path, merged: Merged) -> None:
     if there is None:
         _copy(run.path, target)
         merged.added.append(target.name)
-    elif _has_figures_of(there, run):
+    elif _has_metrics_of(there, run):
         merged.identical.append(target.name)
     else:
         merged.refused.append((run.path, target))
 
 
-def _has_figures_of(one: Run, other: Run) -> bool:
+def _has_metrics_of(one: Run, other: Run) -> bool:
     a, b = one.metrics["value"].to_numpy(), other.metrics["value"].to_numpy()
     return a.shape == b.shape and np.allclose(a, b, atol=1e-6, equal_nan=True)
 

@@ -1,6 +1,6 @@
-"""Figures from papers: results/published/, each row with its source (docs/RESULTS.md).
+"""Metrics from papers: results/published/, each row with its source (docs/RESULTS.md).
 
-Figures by category of MVTec AD are read from mvtec.csv (the paper's Tables 1 and 2) and
+Metrics by category of MVTec AD are read from mvtec.csv (the paper's Tables 1 and 2) and
 mvtec_later.csv (other methods, and other people's runs of this one). Averages that a source states
 have the category avg_texture, avg_object or avg_total and stand beside the rows that they claim to
 average; `averages` computes our own.
@@ -24,7 +24,7 @@ GROUPS = {"avg_texture": TEXTURES, "avg_object": OBJECTS, "avg_total": TEXTURES 
 
 
 def read_published(results: Path) -> pd.DataFrame:
-    """Return the published figures of MVTec AD, fractions in [0, 1], one a row.
+    """Return the published metrics of MVTec AD, fractions in [0, 1], one a row.
 
     >>> table = read_published(Path("results"))
     >>> sorted(table["kind"].unique())
@@ -41,7 +41,7 @@ def read_published(results: Path) -> pd.DataFrame:
 
 def _read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
-        raise FileNotFoundError(f"no published figures at {path}: the checkout is not whole")
+        raise FileNotFoundError(f"no published metrics at {path}: the checkout is not whole")
     table = pd.read_csv(path, keep_default_na=False, na_values={"size_px": [""]})
     lacking = [column for column in COLUMNS if column not in table]
     if lacking:
@@ -50,7 +50,7 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def average(rows: pd.DataFrame, categories: Collection[str]) -> float:
-    """Return the mean of one figure over categories.
+    """Return the mean of one metric over categories.
 
     >>> average(pd.DataFrame({"category": ["tile", "wood"], "value": [0.9, 1.0],
     ...                       "kind": ["reported", "reported"]}), {"tile", "wood"})
@@ -61,7 +61,7 @@ def average(rows: pd.DataFrame, categories: Collection[str]) -> float:
         categories: those that the average is over.
 
     Raises:
-        ValueError: a category is missing, foreign or there twice, or kinds of figures are mixed.
+        ValueError: a category is missing, foreign or there twice, or kinds of metrics are mixed.
     """
     known = rows[rows["value"].notna()]
     if sorted(known["category"]) != sorted(categories):
@@ -69,7 +69,7 @@ def average(rows: pd.DataFrame, categories: Collection[str]) -> float:
         raise ValueError(f"an average needs every category once; known: {n} of {len(categories)}")
     kinds = sorted(set(rows["kind"]))
     if len(kinds) != 1:
-        raise ValueError(f"figures of different kinds are never averaged: {', '.join(kinds)}")
+        raise ValueError(f"metrics of different kinds are never averaged: {', '.join(kinds)}")
     return float(rows["value"].mean())
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rd4ad import metrics
-from rd4ad.metrics.category import figures
+from rd4ad.metrics.category import category_metrics
 from rd4ad.runs.store import Run
 from rd4ad.scoring import Maps, Scoring, anomaly_maps, scores
 
@@ -26,12 +26,12 @@ class Rescored:
 
     Args:
         scores: (N,) image scores.
-        figures: fraction by metric; nan where undefined.
-        reason: why figures are undefined, empty if none is.
+        metrics: fraction by metric; nan where undefined.
+        reason: why metrics are undefined, empty if none is.
     """
 
     scores: NDArray[np.float64]
-    figures: dict[str, float]
+    metrics: dict[str, float]
     reason: str
 
 
@@ -62,18 +62,18 @@ def rescore(
     labels: NDArray[np.int_],
     masks: Masks | None,
 ) -> Rescored:
-    """Return scores and all figures of a run under `scoring`; the maps, large, are not kept.
+    """Return scores and all metrics of a run under `scoring`; the maps, large, are not kept.
 
     Args:
         distances: distance maps by layer, (N, h, w).
         scoring: layers, fusion and smoothing.
         size_px: side of the maps.
         labels: (N,) 0 normal, 1 defective.
-        masks: (N, S, S); None gives image figures alone.
+        masks: (N, S, S); None gives image metrics alone.
     """
     maps = anomaly_maps(distances, scoring, size_px)
     image_scores = scores(distances, scoring, size_px, maps)
-    rows = figures(maps, image_scores, labels, masks)
+    rows = category_metrics(maps, image_scores, labels, masks)
     reasons = [row["reason"] for row in rows if row["reason"]]
     values = {row["metric"]: float(row["value"]) for row in rows}
     return Rescored(image_scores, values, reasons[0] if reasons else "")

@@ -1,16 +1,16 @@
 """Read and write results/: one folder a measured run, and one index of them all.
 
     results/runs/<run_id>/run.json          what was measured, how, where (see `RECORD_KEYS`)
-                          metrics.csv       every figure under every scoring (see `METRIC_COLUMNS`)
+                          metrics.csv       every metric under every scoring (see `METRIC_COLUMNS`)
                           images.parquet    one row a test image (see `IMAGE_COLUMNS`)
                           curves.parquet    ROC, PR and PRO points (see `CURVE_COLUMNS`)
                           distances.npz     distance maps "layer1".. (N, h, w) as 16-bit codes,
-                                            and "masks" where their licence lets them be kept
+                                            and "masks" where their license lets them be kept
                           statistics.npz    histograms of each image's pixels, from which pixel
-                                            figures of resamples follow; where there were masks
-    results/index.parquet                   all figures of all runs; see `rd4ad.runs.index`
+                                            metrics of resamples follow; where there were masks
+    results/index.parquet                   all metrics of all runs; see `rd4ad.runs.index`
 
-A run is written beside and renamed, so it is whole or not there, and its figures never change
+A run is written beside and renamed, so it is whole or not there, and its metrics never change
 afterwards; a run of a time before confidence intervals gains them when it is measured again. A run
 folder that was damaged by hand is reported with its reason and skipped.
 """
@@ -169,7 +169,7 @@ def decode(codes: NDArray[np.uint16], step: np.float32) -> NDArray[np.float32]:
 
 
 def run_id(determining: Mapping[str, Any]) -> str:
-    """Return the id of a run: a readable start and a hash of all that determines its figures.
+    """Return the id of a run: a readable start and a hash of all that determines its metrics.
 
     >>> run_id({"method": "reverse_distillation", "dataset": "mvtec", "category": "bottle",
     ...         "backbone": "resnet18", "size_px": 256, "seed": 0})
@@ -197,14 +197,14 @@ def write_run(
 ) -> Run:
     """Write a run folder below `results`/runs and return the run as read back.
 
-    Writing a run that is there already, with the same figures, changes nothing; but where it has no
-    confidence intervals and these figures have, it gains them and `statistics`.
+    Writing a run that is there already, with the same metrics, changes nothing; but where it has no
+    confidence intervals and these metrics have, it gains them and `statistics`.
 
     >>> from tempfile import TemporaryDirectory
     >>> scoring = {"layers": "1", "fusion": "sum", "sigma_px": 4.0}
     >>> record = dict.fromkeys(RECORD_KEYS, "") | {"run_id": "rd-parts-nut", "scoring": scoring}
-    >>> figure = ("1", "sum", 4.0, "image_auroc", "exact", 0.9, 0.8, 1.0, "")
-    >>> metrics = pd.DataFrame([figure], columns=METRIC_COLUMNS)
+    >>> metric = ("1", "sum", 4.0, "image_auroc", "exact", 0.9, 0.8, 1.0, "")
+    >>> metrics = pd.DataFrame([metric], columns=METRIC_COLUMNS)
     >>> images = pd.DataFrame([("test/bent/000.png", "bent", 1, 0.7)], columns=IMAGE_COLUMNS)
     >>> curves = pd.DataFrame([("image_roc", 0.0, 0.0, 0.7)], columns=CURVE_COLUMNS)
     >>> with TemporaryDirectory() as folder:
@@ -216,15 +216,15 @@ def write_run(
     Args:
         results: folder of results.
         record: run.json, with `RECORD_KEYS`.
-        metrics: figures, with `METRIC_COLUMNS`.
+        metrics: metrics, with `METRIC_COLUMNS`.
         images: one row a test image, with `IMAGE_COLUMNS`.
         curves: points of curves, with `CURVE_COLUMNS`.
         distances: distance maps (N, h, w) by layer.
-        masks: (N, S, S), True where defective; only where their licence lets them be kept.
-        statistics: histograms of the images' pixels, which are figures and no content.
+        masks: (N, S, S), True where defective; only where their license lets them be kept.
+        statistics: histograms of the images' pixels, which are metrics and no content.
 
     Raises:
-        ValueError: columns or keys are missing, or the run is there with other figures.
+        ValueError: columns or keys are missing, or the run is there with other metrics.
         OSError: it cannot be written; nothing half-written stays.
     """
     _require(record, RECORD_KEYS)
@@ -274,11 +274,11 @@ def _same_run(target: Path, metrics: pd.DataFrame, statistics: PixelStatistics |
     try:
         run = read_run(target)
     except ValueError as error:
-        raise ValueError(f"{error}; move {target} away to measure it anew") from error
+        raise ValueError(f"{error}; move {target} away to measure it again") from error
     there, new = run.metrics["value"].to_numpy(), metrics["value"].to_numpy()
     if there.shape != new.shape or not np.allclose(there, new, atol=1e-6, equal_nan=True):
         raise ValueError(
-            f"{target} is there with other figures: a run never changes; move it away if it should"
+            f"{target} is there with other metrics: a run never changes; move it away if it should"
         )
     intervals = ["ci_low", "ci_high"]
     if run.metrics[intervals].notna().any(axis=None) or metrics[intervals].isna().all(axis=None):
@@ -371,7 +371,7 @@ def _read_metrics(path: Path) -> pd.DataFrame:
 
 
 def own_rows(metrics: pd.DataFrame, scoring: Mapping[str, Any]) -> "pd.Series[bool]":
-    """Return which figures are at a run's own scoring, as its record has it.
+    """Return which metrics are at a run's own scoring, as its record has it.
 
     >>> rows = pd.DataFrame({"layers": ["1", "2"], "fusion": "sum", "smoothing": 4.0})
     >>> own_rows(rows, {"layers": "2", "fusion": "sum", "sigma_px": 4.0}).tolist()

@@ -70,7 +70,7 @@ def workers_for(study: Study, mib_each: int = 3000) -> int:
 
     Args:
         study: for the threads of a cell.
-        mib_each: memory of a cell: features kept, networks, optimiser, test images.
+        mib_each: memory of a cell: features kept, networks, optimizer, test images.
     """
     cores = (os.cpu_count() or 1) // study.n_threads
     meminfo = Path("/proc/meminfo")

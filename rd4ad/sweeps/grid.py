@@ -6,7 +6,7 @@
     seed: [0, 1, 2]
     epochs: 100
 
-Every key is a field of `TrainingConfig`, or `category`, or `dataset` (the data set's name in the
+Every key is a field of `TrainingConfig`, or `category`, or `dataset` (the dataset's name in the
 runs); a list stands for each of its values. What is not named has the method's default, but for
 `holdout`: a study trains on all normal images, as papers do. A line `---` begins a further grid in
 the same file. Subsets of the trained layers, fusions
@@ -50,7 +50,7 @@ class Grid:
     """What a file says.
 
     Args:
-        dataset: the data set's name in the runs; None for that of its folder.
+        dataset: the dataset's name in the runs; None for that of its folder.
         cells: in the file's order, each once.
     """
 

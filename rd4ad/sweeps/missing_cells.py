@@ -3,7 +3,7 @@
 A run's id hashes its images' number and its teacher's weights too, so only a machine that has both
 can tell by ids what `rd4ad sweep` would do there: its --dry-run says that. A table asks another
 question, which results alone must answer: is there a run with these settings? So a cell is matched
-by all that its configuration says, the data set's name and the category. A run on fewer images than
+by all that its configuration says, the dataset's name and the category. A run on fewer images than
 its category has, or whose training was cut short, answers no cell.
 """
 
@@ -56,7 +56,7 @@ def completeness(cells: Sequence[Cell], records: Iterable[Record]) -> pd.DataFra
 
     Args:
         cells: of a grid.
-        records: run.json of runs of its data set.
+        records: run.json of runs of its dataset.
     """
     known = list(records)
     values = [{"category": cell.category} | _settings(cell) for cell in cells]

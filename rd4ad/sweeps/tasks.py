@@ -46,7 +46,7 @@ class Study:
     Args:
         data: folder of categories in MVTec layout, or its URL.
         results: folder of runs, or its URL.
-        dataset: the data set's name in the runs.
+        dataset: the dataset's name in the runs.
         weights: file or folder of teachers' weights; found as in `find_weights` otherwise.
         n_threads: of torch in a cell.
         checkpoints: folder in which every cell's checkpoint is trained and stays; None keeps none.
@@ -157,7 +157,7 @@ def planned(cells: Sequence[Cell], study: Study) -> list[Task]:
 
 
 def n_normal(study: Study, category: str) -> int:
-    """Return how many normal images a category has to train on."""
+    """Return how many normal images per category has to train on."""
     return len(open_category(study.images(category), category).train)
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from rd4ad.config import Stop, TrainingConfig
 from rd4ad.inference.checkpoint import replace_file
-from rd4ad.inference.torch_engine import normalise
+from rd4ad.inference.torch_engine import normalize
 from rd4ad.methods.backbones import Teacher
 from rd4ad.methods.method import LossOf
 
@@ -138,7 +138,7 @@ class Session:
             report=Reporter(None),
         )  # fmt: skip
 
-    def optimise(
+    def optimize(
         self,
         parts: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
@@ -279,7 +279,7 @@ def _read_state(path: Path) -> dict[str, Any]:
         return {key: state[key] for key in expected}
     except (UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is no readable state of a training: it was damaged; remove it to start anew"
+            f"{path} is no readable state of a training: it was damaged; remove it to start again"
         ) from error
 
 
@@ -333,7 +333,7 @@ def teacher_features(
     """
     stacks: list[Tensor] = []
     for start in range(0, len(images), batch_size):
-        features = teacher(normalise(images[start : start + batch_size]).to(device))
+        features = teacher(normalize(images[start : start + batch_size]).to(device))
         if not stacks:
             stacks = _room_for(features, len(images), cache_mib, file)
         for stack, layer in zip(stacks, features, strict=True):

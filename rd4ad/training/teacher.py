@@ -1,14 +1,14 @@
 """Train the bundled compact teacher: a narrow ResNet-18, distilled from the ImageNet one.
 
 Every position of the compact net's three feature maps, through one linear (1x1) head a layer, has
-to predict the standardised features of ImageNet ResNet-18 at that position. The images are
+to predict the standardized features of ImageNet ResNet-18 at that position. The images are
 generated: two in three are "dead leaves", overlapping textured shapes of every size, whose
 statistics resemble those of photographs (Baradad et al., NeurIPS 2021); the third is a flawless
 demo part, drawn from a seed of its own, so that no demo image is among them. Where CIFAR-10 is
 given, a third of every batch are mosaics of its photographs.
 
-A detector compares features by their cosine, so the compact net must also tell apart what the
-ImageNet net tells apart: in a second phase, `--start` from the first one's weights, the cosines
+A detector compares features by their cosine, so the compact net must also distinguish what the
+ImageNet net distinguishes: in a second phase, `--start` from the first one's weights, the cosines
 between the positions of an image have to agree too. Run by hand, in the background; it resumes:
 
     python -m rd4ad.training.teacher --cifar CIFAR10.zip --weights RESNET18.pth --out FIRST
@@ -38,7 +38,7 @@ from tqdm import tqdm
 
 from rd4ad.data.parts import PARTS, render
 from rd4ad.inference.checkpoint import replace_file
-from rd4ad.inference.torch_engine import normalise
+from rd4ad.inference.torch_engine import normalize
 from rd4ad.methods.backbones import (
     BACKBONES,
     Teacher,
@@ -106,16 +106,16 @@ def relation_loss(small: Tensor, large: Tensor, generator: torch.Generator) -> T
 Targets = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
 
 
-def standardiser(teacher: Teacher, images: NDArray[np.uint8]) -> Targets:
+def standardizer(teacher: Teacher, images: NDArray[np.uint8]) -> Targets:
     """Return a function from images to the teacher's features, raw and of unit variance.
 
     >>> images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3)).astype(np.uint8)
-    >>> _, standardised = standardiser(load_teacher("compact")[0], images)(normalise(images))
-    >>> 0.9 < float(standardised[0].std()) < 1.1
+    >>> _, standardized = standardizer(load_teacher("compact")[0], images)(normalize(images))
+    >>> 0.9 < float(standardized[0].std()) < 1.1
     True
     """
     with torch.no_grad():
-        features = teacher(normalise(images))
+        features = teacher(normalize(images))
     means = [layer.mean((0, 2, 3), keepdim=True) for layer in features]
     deviations = [layer.std((0, 2, 3), keepdim=True) + 1e-3 for layer in features]
 
@@ -151,10 +151,10 @@ def dead_leaves(index: int, size_px: int = 256) -> NDArray[np.uint8]:
     canvas = np.broadcast_to(rng.uniform(0, 255, 3), (size_px, size_px, 3)).copy()
     for _ in range(int(rng.integers(20, 160))):
         reach = size_px * 0.5 * rng.uniform(0.06, 1) ** 3 + 2  # many small ones, few large ones
-        centre_y, centre_x, angle = *rng.uniform(0, size_px, 2), rng.uniform(0, 2 * np.pi)
-        low_y, low_x = max(int(centre_y - reach), 0), max(int(centre_x - reach), 0)
-        window = np.s_[low_y : int(centre_y + reach) + 1, low_x : int(centre_x + reach) + 1]
-        dy, dx = y[window] - centre_y, x[window] - centre_x
+        center_y, center_x, angle = *rng.uniform(0, size_px, 2), rng.uniform(0, 2 * np.pi)
+        low_y, low_x = max(int(center_y - reach), 0), max(int(center_x - reach), 0)
+        window = np.s_[low_y : int(center_y + reach) + 1, low_x : int(center_x + reach) + 1]
+        dy, dx = y[window] - center_y, x[window] - center_x
         along = dx * np.cos(angle) + dy * np.sin(angle)
         across = dy * np.cos(angle) - dx * np.sin(angle)
         flat = rng.uniform(0.1, 1)  # how narrow the shape is
@@ -225,7 +225,7 @@ def crops(
             y, x = rng.integers(0, generated.shape[1] - CROP_PX + 1, 2)
             crop = generated[rng.integers(len(generated)), y : y + CROP_PX, x : x + CROP_PX]
         crop = np.rot90(crop, int(rng.integers(4)))
-        gain, shift = rng.uniform(0.7, 1.3, 3), rng.uniform(-25, 25)  # light and its colour
+        gain, shift = rng.uniform(0.7, 1.3, 3), rng.uniform(-25, 25)  # light and its color
         batch[i] = np.clip(crop * gain + shift, 0, 255)
     return batch
 
@@ -262,7 +262,7 @@ def pretrain(
         photographs: CIFAR-10's images, if there are any.
         imagenet: the teacher's teacher.
         out: folder to write into.
-        steps: of the optimiser.
+        steps: of the optimizer.
         start: weights to begin with instead of random ones.
         relations: weight of `relation_loss` beside the squared error.
         batch_size: crops a step.
@@ -282,11 +282,11 @@ def pretrain(
         schedule.load_state_dict(state["schedule"])
         first, losses = state["step"], state["losses"]
     sample = crops(np.random.default_rng(0), 64, generated, photographs)
-    targets = standardiser(imagenet, sample)
+    targets = standardizer(imagenet, sample)
     saved = time.monotonic()
     bar = tqdm(range(first, steps), initial=first, total=steps, desc="distilling", unit="step")
     for step in bar:
-        batch = normalise(
+        batch = normalize(
             crops(np.random.default_rng([1, step]), batch_size, generated, photographs)
         )
         with torch.autocast("cpu", torch.bfloat16):
@@ -337,7 +337,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="ImageNet ResNet-18 file or folder")
     parser.add_argument("--cifar", type=Path, help="zip of CIFAR-10 as split/class/number.jpg")
     parser.add_argument("--images", type=int, default=4500, help="generated images")
-    parser.add_argument("--steps", type=int, default=12000, help="optimiser steps of 32 crops")
+    parser.add_argument("--steps", type=int, default=12000, help="optimizer steps of 32 crops")
     parser.add_argument("--start", type=Path, help="weights to begin with (second phase)")
     parser.add_argument("--relations", type=float, default=0.0, help="weight of the cosines")
     arguments = parser.parse_args()

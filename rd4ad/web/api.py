@@ -1,4 +1,4 @@
-"""The JSON API below /api/v1: figures, runs, and a judgement of an uploaded image."""
+"""The JSON API below /api/v1: metrics, runs, and a judgment of an uploaded image."""
 
 import math
 from pathlib import Path
@@ -28,13 +28,13 @@ def router(results: Path, detectors: Detectors, kept: judgments.Kept) -> APIRout
     Args:
         results: folder of results.
         detectors: that may be asked for.
-        kept: judgements whose files can be fetched.
+        kept: judgments whose files can be fetched.
     """
     api = APIRouter(prefix="/api/v1")
 
     @api.get("/leaderboard")
     def leaderboard(metric: Metric = "pixel_auroc", dataset: str = MVTEC) -> list[dict[str, Any]]:
-        """Return every cell of the leaderboard for one figure, fractions in [0, 1]."""
+        """Return every cell of the leaderboard for one metric, fractions in [0, 1]."""
         table = read_published(results)
         cells = [published_cells(table, averages(table))] if dataset == MVTEC else []
         measured = _runs(results)
@@ -45,13 +45,13 @@ def router(results: Path, detectors: Detectors, kept: judgments.Kept) -> APIRout
 
     @api.get("/runs")
     def runs() -> list[dict[str, Any]]:
-        """Return one row a stored run: its settings, and its figures at its own scoring."""
+        """Return one row a stored run: its settings, and its metrics at its own scoring."""
         measured = _runs(results)
         return [] if measured is None else _records(in_order(measured))
 
     @api.get("/runs/{run_id}", responses=_PROBLEMS)
     def run(run_id: Name) -> dict[str, Any]:
-        """Return a run's record and every figure of its grid."""
+        """Return a run's record and every metric of its grid."""
         path = results / "runs" / run_id
         if not path.is_dir() or path.is_symlink():
             raise HTTPException(404, f"no run {run_id!r}")
@@ -98,8 +98,8 @@ def router(results: Path, detectors: Detectors, kept: judgments.Kept) -> APIRout
         said = judgments.answer(judged, at)
         return judgments.with_map(said, judged) if with_map else said
 
-    @api.get("/judgements/{token}/{name}", responses=_PROBLEMS)
-    def judgement_file(
+    @api.get("/judgments/{token}/{name}", responses=_PROBLEMS)
+    def judgment_file(
         token: Name,
         name: Literal["overlay.png", "map.tiff", "answer.json"],
         threshold: Annotated[float, Query(ge=0, le=100)],
@@ -108,7 +108,7 @@ def router(results: Path, detectors: Detectors, kept: judgments.Kept) -> APIRout
         """Return a file of an image that the live demo judged a moment ago."""
         judged = kept.find(token)
         if judged is None:
-            raise HTTPException(404, "this judgement is gone: judge the image again")
+            raise HTTPException(404, "this judgment is gone: judge the image again")
         content = judgments.file(judged, name, threshold, opacity)
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(content, media_type=judgments.FILES[name], headers=headers)

@@ -42,8 +42,8 @@ class Limits:
     """The operator's settings; see docs/HOSTING.md. Zero switches a limit off.
 
     Args:
-        per_minute: costly requests a minute that one client may send.
-        per_minute_total: costly requests a minute of all clients.
+        per_minute: costly requests per minute that one client may send.
+        per_minute_total: costly requests per minute of all clients.
         sessions: explorer pages that one client may hold open.
         sessions_total: explorer pages of all clients.
         uploads_mib: what uploads of the live demo may take on disk.

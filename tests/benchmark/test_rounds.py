@@ -13,7 +13,7 @@ from rd4ad.data.folders import open_category
 from rd4ad.runs.index import SCHEMA, write_index
 
 METHODS = ("reverse_distillation", "padim", "spade")
-FIGURES = ("image_auroc", "pixel_auroc", "pro")
+METRIC_NAMES = ("image_auroc", "pixel_auroc", "pro")
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +63,10 @@ def test_fits_in_one_pass_are_measured_and_trainings_extrapolated(record):
     assert seconds["reverse_distillation"] > seconds["padim"]
 
 
-def test_without_stored_runs_there_are_no_figures(record):
-    assert all(row[name] is None for row in record["rows"] for name in (*FIGURES, "categories"))
+def test_without_stored_runs_there_are_no_metrics(record):
+    assert all(
+        row[name] is None for row in record["rows"] for name in (*METRIC_NAMES, "categories")
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_memory_that_the_system_does_not_tell_is_nothing():
 
 
 def index_of(*runs):
-    """An index with all figures of some runs: method, category, value."""
+    """An index with all metrics of some runs: method, category, value."""
     return pd.DataFrame(
         [
             {"run_id": str(i), "method": method, "dataset": DATASET, "category": category,
@@ -123,7 +125,7 @@ def test_quality_is_a_mean_over_the_categories_that_all_measured_methods_share(t
     write_index(tmp_path, pa.Table.from_pandas(runs, SCHEMA))
     cases = cases_of(METHODS, ["resnet18"], [256])
     ours, padim, spade = quality(cases, tmp_path)
-    assert ours == {name: pytest.approx(0.75) for name in FIGURES} | {
+    assert ours == {name: pytest.approx(0.75) for name in METRIC_NAMES} | {
         "categories": "bottle, transistor"
     }
     assert padim["pro"] == pytest.approx(0.6)

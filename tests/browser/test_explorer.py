@@ -86,7 +86,7 @@ class Watched:
         return self.page
 
     def settle(self):
-        """Wait until the server has answered everything and no part of the page is a grey bar."""
+        """Wait until the server has answered everything and no part of the page is a gray bar."""
         self.page.wait_for_timeout(300)
         done = self.page.locator("[data-test-script-state=notRunning]")
         done.wait_for(timeout=LONG_MS)

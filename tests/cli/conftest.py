@@ -1,4 +1,4 @@
-"""Run a command as a shell would, on a small data set, sound or broken."""
+"""Run a command as a shell would, on a small dataset, sound or broken."""
 
 import shutil
 from collections.abc import Callable

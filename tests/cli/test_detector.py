@@ -1,4 +1,4 @@
-"""From a folder of images to a detector, its heatmaps and its figures."""
+"""From a folder of images to a detector, its heatmaps and its metrics."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 
-def test_from_a_folder_of_images_to_heatmaps_and_figures(run, where, training, tiny_data, tmp_path):
+def test_from_a_folder_of_images_to_heatmaps_and_metrics(run, where, training, tiny_data, tmp_path):
     checkpoint, out, results = tmp_path / "part.safetensors", tmp_path / "out", tmp_path / "results"
     code, text, _ = run(*training(tiny_data), "--holdout", 0.2, "--out", checkpoint)
     assert code == 0
@@ -17,8 +17,8 @@ def test_from_a_folder_of_images_to_heatmaps_and_figures(run, where, training, t
 
     code, text, _ = run("evaluate", checkpoint, *where(tiny_data), "--results", results, "--json")
     assert code == 0
-    figures = {row["metric"]: row["value"] for row in json.loads(text)}
-    assert 0 <= figures["aupro"] <= 1
+    metrics = {row["metric"]: row["value"] for row in json.loads(text)}
+    assert 0 <= metrics["aupro"] <= 1
 
     code, _, _ = run("predict", checkpoint, tiny_data / "part/test", "--out", out)
     assert code == 0
@@ -34,7 +34,7 @@ def test_from_a_folder_of_images_to_heatmaps_and_figures(run, where, training, t
     code, text, _ = run("score", "--maps", out, *where(tiny_data), "--json")
     assert code == 0
     again = {row["metric"]: row["value"] for row in json.loads(text)}
-    for metric, value in figures.items():  # the run is scored from float16 distances
+    for metric, value in metrics.items():  # the run is scored from float16 distances
         assert again[metric] == pytest.approx(value, abs=2e-3), metric
 
     assert run("results", "index", "--results", results)[0] == 0

@@ -72,7 +72,7 @@ def test_a_full_disk_is_named_and_leaves_what_was_there(
 
 @contextmanager
 def ctrl_c_after(n_steps):
-    """Send Ctrl-C to this process after so many steps of any optimiser."""
+    """Send Ctrl-C to this process after so many steps of any optimizer."""
     steps = []
 
     def count(*_):

@@ -1,4 +1,4 @@
-"""Figures of maps from any program, and of stored runs: undefined, damaged or incomplete."""
+"""Metrics of maps from any program, and of stored runs: undefined, damaged or incomplete."""
 
 import csv
 import json
@@ -41,7 +41,7 @@ def test_pickled_objects_in_a_map_file_are_refused(run, tiny_data, tmp_path):
     ("removed", "reason"),
     [("spot", "the test set has no defect"), ("good", "the test set has no normal image")],
 )
-def test_undefined_figures_are_empty_with_the_reason(
+def test_undefined_metrics_are_empty_with_the_reason(
     run, where, write_maps, tiny_checkpoint, copied, tmp_path, removed, reason
 ):
     shutil.rmtree(copied / "part/test" / removed)
@@ -102,4 +102,4 @@ def test_runs_without_intervals_gain_them_from_their_masks(
     refused(run("results", "intervals", folder, "--data", tmp_path), "expected the masks")
     code, text, _ = run("results", "intervals", folder, "--data", copied)
     assert (code, (folder / "metrics.csv").read_text()) == (0, whole)
-    assert "9 figures have intervals" in text
+    assert "9 metrics have intervals" in text

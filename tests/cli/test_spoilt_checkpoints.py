@@ -52,27 +52,27 @@ def narrowed(tensor):
         (partial(rewritten, tensors=narrowed), "damaged or with tensors of another backbone"),
     ],
 )
-def test_a_spoilt_checkpoint_is_refused_by_name_and_runs_no_code(
+def test_a_spoiled_checkpoint_is_refused_by_name_and_runs_no_code(
     run, refused, where, tiny_checkpoint, tiny_data, tmp_path, spoil, message
 ):
-    spoilt, out = tmp_path / "spoilt.safetensors", tmp_path / "out"
-    spoil(tiny_checkpoint, spoilt)
+    spoiled, out = tmp_path / "spoiled.safetensors", tmp_path / "out"
+    spoil(tiny_checkpoint, spoiled)
     weights = ("--weights", find_weights("compact"))
-    evaluation = ("evaluate", spoilt, *where(tiny_data), "--results", out, *weights)
-    prediction = ("predict", spoilt, tiny_data / "part/test", "--out", out, *weights)
+    evaluation = ("evaluate", spoiled, *where(tiny_data), "--results", out, *weights)
+    prediction = ("predict", spoiled, tiny_data / "part/test", "--out", out, *weights)
     for command in (evaluation, prediction):
         refused(run(*command), message, ".safetensors")
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [spoilt]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [spoiled]
 
 
 def test_a_detector_of_a_diverged_training_gives_an_error_and_no_score(
     run, refused, where, tiny_checkpoint, tiny_data, tmp_path
 ):
-    spoilt, out = tmp_path / "spoilt.safetensors", tmp_path / "out"
-    rewritten(tiny_checkpoint, spoilt, tensors=lambda value: value * math.nan)
+    spoiled, out = tmp_path / "spoiled.safetensors", tmp_path / "out"
+    rewritten(tiny_checkpoint, spoiled, tensors=lambda value: value * math.nan)
     image = tiny_data / "part/test/spot/000.png"
-    refused(run("predict", spoilt, image, "--out", out), "NaN")
-    refused(run("evaluate", spoilt, *where(tiny_data), "--results", out), "NaN")
+    refused(run("predict", spoiled, image, "--out", out), "NaN")
+    refused(run("evaluate", spoiled, *where(tiny_data), "--results", out), "NaN")
     assert not list(out.glob("**/*.*"))
 
 

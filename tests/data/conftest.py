@@ -1,4 +1,4 @@
-"""A small data set in MVTec layout to break in one place at a time."""
+"""A small dataset in MVTec layout to break in one place at a time."""
 
 from collections.abc import Callable
 from pathlib import Path

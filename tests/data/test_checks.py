@@ -1,4 +1,4 @@
-"""What the check of a data set reports, one fault at a time and all at once."""
+"""What the check of a dataset reports, one fault at a time and all at once."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def reported(data: Path) -> list[tuple[str, str, str]]:
     return [(p.kind, p.file, p.severity) for p in found if p.severity != "info"]
 
 
-def test_a_sound_data_set_has_its_counts_and_no_problem(data: Path) -> None:
+def test_a_sound_dataset_has_its_counts_and_no_problem(data: Path) -> None:
     (counts,) = check_dataset(data)
     assert (counts.category, counts.kind, counts.severity) == ("nut", "counts", "info")
     assert counts.message.startswith("3 normal images to train on; 2 normal and 3 with defects")
@@ -89,14 +89,14 @@ def test_a_mask_without_an_image_is_reported(data: Path, draw_mask) -> None:
     assert reported(data) == [found]
 
 
-def test_a_picture_to_train_and_to_test_on_is_reported_though_encoded_anew(data: Path) -> None:
+def test_a_picture_to_train_and_to_test_on_is_reported_though_encoded_again(data: Path) -> None:
     Image.open(data / "nut/train/good/001.png").save(data / "nut/test/good/007.bmp")
     (problem,) = [p for p in check_dataset(data) if p.severity == "error"]
     assert (problem.kind, problem.file) == ("train_and_test", "test/good/007.bmp")
     assert "train/good/001.png" in problem.message
 
 
-def test_pictures_of_one_colour_and_other_shape_are_not_the_same(data: Path) -> None:
+def test_pictures_of_one_color_and_other_shape_are_not_the_same(data: Path) -> None:
     for name, shape in (("train/good/009.png", (4, 6)), ("test/good/009.png", (6, 4))):
         Image.fromarray(np.zeros(shape, dtype=np.uint8)).save(data / "nut" / name)
     assert reported(data) == []

@@ -12,7 +12,7 @@ from PIL import Image
 
 from rd4ad.data.decoding import MAX_PIXELS, image_size
 from rd4ad.data.folders import DatasetError
-from rd4ad.data.images import read_grey, read_image
+from rd4ad.data.images import read_gray, read_image
 
 LEVELS = np.array([[0, 1, 127], [128, 200, 255]], dtype=np.uint8)
 
@@ -33,8 +33,8 @@ def png_of_size(path: Path, width: int, height: int) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".pgm", ".gif"])
-def test_8_bit_grey_fills_three_channels(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"grey{suffix}"
+def test_8_bit_gray_fills_three_channels(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"gray{suffix}"
     Image.fromarray(LEVELS).save(path)
     image = read_image(path)
     assert image.dtype == np.uint8
@@ -43,7 +43,7 @@ def test_8_bit_grey_fills_three_channels(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_16_bit_grey_is_scaled_by_its_full_range(tmp_path: Path, suffix: str) -> None:
+def test_16_bit_gray_is_scaled_by_its_full_range(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"deep{suffix}"
     deep = np.array([[0, 128, 129, 257], [32768, 40000, 65406, 65535]], dtype=np.uint16)
     Image.fromarray(deep).save(path)
@@ -51,11 +51,11 @@ def test_16_bit_grey_is_scaled_by_its_full_range(tmp_path: Path, suffix: str) ->
     np.testing.assert_array_equal(read_image(path)[:, :, 1], expected)
 
 
-def test_16_bit_grey_of_either_byte_order_is_one_picture(tmp_path: Path) -> None:
+def test_16_bit_gray_of_either_byte_order_is_one_picture(tmp_path: Path) -> None:
     deep = np.array([[0, 257 * 7, 65535]], dtype=np.uint16)
     path = tmp_path / "deep.pgm"
     path.write_bytes(b"P5 3 1 65535\n" + deep.astype(">u2").tobytes())
-    assert read_grey(path).tolist() == [[0, 7, 255]]
+    assert read_gray(path).tolist() == [[0, 7, 255]]
     motorola = Image.frombytes("I;16B", (3, 1), deep.astype(">u2").tobytes())
     assert read_image(motorola)[0, :, 0].tolist() == [0, 7, 255]
 
@@ -69,7 +69,7 @@ def test_alpha_is_dropped_as_in_the_released_loader(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("transparency", [None, 0, b"\x00\x80"])
-def test_a_palette_gives_its_colours(tmp_path: Path, transparency: int | bytes | None) -> None:
+def test_a_palette_gives_its_colors(tmp_path: Path, transparency: int | bytes | None) -> None:
     path = tmp_path / "palette.png"
     image = Image.frombytes("P", (2, 1), b"\x00\x01")
     image.putpalette([255, 0, 0, 0, 90, 255])
@@ -80,7 +80,7 @@ def test_a_palette_gives_its_colours(tmp_path: Path, transparency: int | bytes |
 def test_one_bit_becomes_black_and_white(tmp_path: Path) -> None:
     path = tmp_path / "bits.png"
     Image.fromarray(LEVELS > 127).save(path)
-    np.testing.assert_array_equal(read_grey(path), np.where(LEVELS > 127, 255, 0))
+    np.testing.assert_array_equal(read_gray(path), np.where(LEVELS > 127, 255, 0))
 
 
 def test_cmyk_becomes_rgb(tmp_path: Path) -> None:

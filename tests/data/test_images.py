@@ -28,7 +28,7 @@ def test_an_array_is_returned_as_a_copy() -> None:
     assert RGB.any()
 
 
-def test_a_grey_array_and_an_array_that_is_not_contiguous_are_read() -> None:
+def test_a_gray_array_and_an_array_that_is_not_contiguous_are_read() -> None:
     np.testing.assert_array_equal(read_image(RGB[:, :, 0])[:, :, 2], RGB[:, :, 0])
     np.testing.assert_array_equal(read_image(RGB[::2, ::-1]), RGB[::2, ::-1])
 
@@ -148,7 +148,7 @@ def test_a_mask_is_what_exceeds_half(tmp_path: Path, draw_mask) -> None:
     assert read_mask(draw_mask(path, size=(8, 6)), 4).tolist() == [[True, True, False, False]] * 4
 
 
-def test_a_mask_is_resized_in_grey_and_then_cut(tmp_path: Path) -> None:
+def test_a_mask_is_resized_in_gray_and_then_cut(tmp_path: Path) -> None:
     mask = np.zeros((32, 32), dtype=np.uint8)
     mask[3:20, 5:9] = 255
     path = tmp_path / "mask.png"

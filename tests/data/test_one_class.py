@@ -39,10 +39,10 @@ def test_a_gzipped_file_is_read_as_the_plain_one(three):
     np.testing.assert_array_equal(packed.images, plain.images)
 
 
-def test_grey_images_are_resized_as_pillow_does_and_repeated(three):
+def test_gray_images_are_resized_as_pillow_does_and_repeated(three):
     found = read_split(three, FASHION, "test", 32, only="bag")
-    grey = images_by_name(three, FASHION)[found.names[0]]
-    expected = np.asarray(Image.fromarray(grey).resize((32, 32), Image.Resampling.BILINEAR))
+    gray = images_by_name(three, FASHION)[found.names[0]]
+    expected = np.asarray(Image.fromarray(gray).resize((32, 32), Image.Resampling.BILINEAR))
     assert found.classes.tolist() == ["bag"]
     for channel in range(3):
         np.testing.assert_array_equal(found.images[0, ..., channel], expected)

@@ -82,7 +82,7 @@ def test_an_unknown_split_is_refused():
         render("tile", "good", 0, split="validation")
 
 
-def test_what_is_written_is_a_data_set_without_problems(tmp_path):
+def test_what_is_written_is_a_dataset_without_problems(tmp_path):
     seen = []
     write_parts(
         tmp_path,

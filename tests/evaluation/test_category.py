@@ -11,7 +11,7 @@ from rd4ad import Detector, evaluate
 from rd4ad.data.folders import open_category
 from rd4ad.evaluation.category import determined_by, read_test, score_maps
 from rd4ad.metrics import aupro, image_auroc, pixel_auroc
-from rd4ad.metrics.category import DEFINITIONS, figure_grid, figures
+from rd4ad.metrics.category import DEFINITIONS, metric_grid
 from rd4ad.runs.index import scan_runs
 from rd4ad.runs.rescoring import own_scoring
 from rd4ad.scoring import Scoring, anomaly_maps, scores
@@ -34,7 +34,7 @@ def default(run, metric):
     return rows.iloc[0]
 
 
-def test_a_run_holds_every_figure_of_every_scoring(detector, tiny_data, tmp_path):
+def test_a_run_holds_every_metric_of_every_scoring(detector, tiny_data, tmp_path):
     run = evaluate(detector, tiny_data, "part", results=tmp_path)
     sigmas = {4.0, 1.0}  # as released, and as large a share of the image as 4 px at 256 px
     assert set(run.metrics.smoothing) == sigmas
@@ -45,7 +45,7 @@ def test_a_run_holds_every_figure_of_every_scoring(detector, tiny_data, tmp_path
     assert "quantile of 3 held-out normal images" in run.record["threshold_note"]
 
 
-def test_the_stored_distances_give_the_stored_figures_again(detector, tiny_data, tmp_path):
+def test_the_stored_distances_give_the_stored_metrics_again(detector, tiny_data, tmp_path):
     run = evaluate(detector, tiny_data, "part", results=tmp_path)
     test, _ = read_test(open_category(tiny_data, "part"), 64)
     maps = anomaly_maps(run.distances(), Scoring(), 64)
@@ -56,7 +56,7 @@ def test_the_stored_distances_give_the_stored_figures_again(detector, tiny_data,
     np.testing.assert_allclose(images.score, maps.max((1, 2)), rtol=1e-6)
 
 
-def test_figures_at_the_runs_own_scoring_alone_have_intervals(detector, tiny_data, tmp_path):
+def test_metrics_at_the_runs_own_scoring_alone_have_intervals(detector, tiny_data, tmp_path):
     run = evaluate(detector, tiny_data, "part", results=tmp_path)
     own = run.metrics[run.metrics.is_default]
     assert len(own) == len(DEFINITIONS)
@@ -87,7 +87,7 @@ def test_masks_are_stored_when_asked_for_and_not_otherwise(detector, tiny_data, 
     np.testing.assert_array_equal(run.masks(), test.masks)
 
 
-def test_curves_have_the_area_of_their_figures(detector, tiny_data, tmp_path):
+def test_curves_have_the_area_of_their_metrics(detector, tiny_data, tmp_path):
     run = evaluate(detector, tiny_data, "part", results=tmp_path)
     curves = run.curves()
     assert curves.groupby("curve").size().max() <= 500
@@ -120,7 +120,7 @@ def test_a_category_without_masks_is_judged_by_image_and_says_why(detector, copi
     ("removed", "reason"),
     [("spot", "the test set has no defect"), ("good", "the test set has no normal image")],
 )
-def test_figures_that_need_both_kinds_are_empty_with_the_reason(
+def test_metrics_that_need_both_kinds_are_empty_with_the_reason(
     detector, copied, tmp_path, removed, reason
 ):
     shutil.rmtree(copied / "part/test" / removed)
@@ -161,17 +161,17 @@ def test_a_run_is_written_without_a_nan_in_its_record(detector, tiny_data, tmp_p
     json.loads((run.path / "run.json").read_text(), parse_constant=lambda name: 1 / 0)
 
 
-def test_figures_of_one_layer_do_not_depend_on_the_fusion(detector, tiny_data):
+def test_metrics_of_one_layer_do_not_depend_on_the_fusion(detector, tiny_data):
     test, images = read_test(open_category(tiny_data, "part"), 64)
-    rows = figure_grid(detector.distances(images), test.labels, test.masks, detector.scoring, 64)
+    rows = metric_grid(detector.distances(images), test.labels, test.masks, detector.scoring, 64)
     assert {row["fusion"] for row in rows if row["layers"] == "1"} == {"sum"}
     assert {row["fusion"] for row in rows if row["layers"] == "1+2"} == {"sum", "product"}
 
 
-def test_every_figure_names_its_definition():
+def test_every_metric_names_its_definition():
     labels, masks = np.array([0, 1]), np.zeros((2, 8, 8), bool)
     masks[1, 2:4, 2:4] = True
-    rows = figures(np.random.rand(2, 8, 8).astype(np.float32), np.array([0.1, 0.9]), labels, masks)
+    rows = category_metrics(np.random.rand(2, 8, 8).astype(np.float32), np.array([0.1, 0.9]), labels, masks)
     assert all(row["definition"] for row in rows)
     assert len({row["definition"] for row in rows if "pro" in row["metric"]}) == 3
 
@@ -183,15 +183,15 @@ def runs_of_real_images():
 
 @pytest.mark.shared
 @pytest.mark.parametrize("run", runs_of_real_images(), ids=lambda run: run.path.name)
-def test_the_rounding_of_stored_distances_moves_no_figure_of_a_real_run(run, shared_dir):
-    # The released per-image figure has 200 linear thresholds and jumps by itself; it is left out.
+def test_the_rounding_of_stored_distances_moves_no_metric_of_a_real_run(run, shared_dir):
+    # The released per-image metric has 200 linear thresholds and jumps by itself; it is left out.
     size_px, category = run.record["size_px"], run.record["category"]
     test, _ = read_test(open_category(shared_dir / "data/mvtec", category), size_px)
     rng, stored = np.random.default_rng(0), run.distances()
     lost = {layer: d.max() / 65535 * rng.uniform(-0.5, 0.5, d.shape) for layer, d in stored.items()}
     scoring = own_scoring(run)
     before, after = (
-        {row["metric"]: row["value"] for row in figures(*scored, test.labels, test.masks)}
+        {row["metric"]: row["value"] for row in category_metrics(*scored, test.labels, test.masks)}
         for maps in (stored, {layer: stored[layer] + lost[layer] for layer in stored})
         for scored in [(anomaly_maps(maps, scoring, size_px), scores(maps, scoring, size_px))]
     )

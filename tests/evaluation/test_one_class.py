@@ -33,7 +33,7 @@ def test_a_class_is_tested_against_all_others(run):
     assert set(images.loc[images["label"] == 0, "defect_type"]) == {"trouser"}
 
 
-def test_pixel_figures_are_empty_with_the_reason(run):
+def test_pixel_metrics_are_empty_with_the_reason(run):
     own = run.metrics[run.metrics["is_default"]].set_index("metric")
     assert np.isnan(own.loc["pixel_auroc", "value"])
     assert own.loc["pixel_auroc", "reason"] == "the category has no masks"
@@ -92,9 +92,9 @@ def test_a_stopped_measurement_goes_on_to_the_same_result(protocol, novelty_data
     np.testing.assert_array_equal(again.images()["score"], run.images()["score"])
 
 
-def test_normalisation_changes_the_figures_and_the_run(protocol, novelty_data, tmp_path, run):
+def test_normalization_changes_the_metrics_and_the_run(protocol, novelty_data, tmp_path, run):
     other = measure(
-        protocol(normalisation="imagenet"), ["trouser"], data=novelty_data, results=tmp_path
+        protocol(normalization="imagenet"), ["trouser"], data=novelty_data, results=tmp_path
     )[0]
     assert other.record["run_id"] != run.record["run_id"]
     assert not np.allclose(other.images()["score"], run.images()["score"])
@@ -102,7 +102,7 @@ def test_normalisation_changes_the_figures_and_the_run(protocol, novelty_data, t
 
 def test_a_kept_detector_gives_the_scores_of_its_run(protocol, novelty_data, tmp_path):
     kept = measure(
-        protocol(normalisation="imagenet"), ["bag"], data=novelty_data, results=tmp_path,
+        protocol(normalization="imagenet"), ["bag"], data=novelty_data, results=tmp_path,
         detectors=tmp_path / "detectors",
     )[0]  # fmt: skip
     detector = Detector.load(tmp_path / "detectors/fashion_mnist_bag.safetensors")
@@ -111,8 +111,8 @@ def test_a_kept_detector_gives_the_scores_of_its_run(protocol, novelty_data, tmp
     np.testing.assert_allclose(found, kept.images()["score"], rtol=2e-4)
 
 
-def test_a_detector_without_normalisation_is_not_kept(protocol, novelty_data, tmp_path):
-    with pytest.raises(ValueError, match="--normalisation imagenet"):
+def test_a_detector_without_normalization_is_not_kept(protocol, novelty_data, tmp_path):
+    with pytest.raises(ValueError, match="--normalization imagenet"):
         measure(
             protocol(), ["bag"], data=novelty_data, results=tmp_path, detectors=tmp_path / "kept"
         )
@@ -134,7 +134,7 @@ def command(data, results, *more):
     ]  # fmt: skip
 
 
-def test_the_command_says_every_classs_figure_and_the_mean(novelty_data, novelty_results, capsys):
+def test_the_command_says_every_classs_metric_and_the_mean(novelty_data, novelty_results, capsys):
     assert main(command(novelty_data, novelty_results, "--normal", "all")) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("t_shirt: image AUROC")

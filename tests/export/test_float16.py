@@ -59,7 +59,7 @@ def test_saving_it_again_keeps_the_mark(tiny_checkpoint, tiny_data, tmp_path, mo
     assert Detector.load(again, engine="torch").engine.float16
 
 
-def test_what_judges_otherwise_is_refused_with_its_figures(
+def test_what_judges_otherwise_is_refused_with_its_metrics(
     tiny_checkpoint, tiny_data, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr(accuracy_gate, "GATE", -1.0)

@@ -22,8 +22,8 @@ def tiny_images(tiny_data):
     ).images
 
 
-def quantised(checkpoint, images) -> onnx.ModelProto:
-    return int8.quantised(model_of(checkpoint)[1], images)
+def quantized(checkpoint, images) -> onnx.ModelProto:
+    return int8.quantized(model_of(checkpoint)[1], images)
 
 
 def maps_of(model, images):
@@ -67,7 +67,7 @@ def test_what_judges_alike_is_written_and_knows_its_own_threshold(
 
 def test_convolutions_alone_become_integers_but_for_the_first(tiny_checkpoint, tiny_images):
     before = [node.name for node in model_of(tiny_checkpoint)[1].graph.node]
-    model = quantised(tiny_checkpoint, tiny_images)
+    model = quantized(tiny_checkpoint, tiny_images)
     nodes, floats = model.graph.node, float_convolutions(model)
     convolutions = sorted((node.name for node in nodes if node.op_type == "Conv"), key=before.index)
     assert convolutions[: len(floats)] == sorted(floats, key=before.index)
@@ -78,15 +78,15 @@ def test_convolutions_alone_become_integers_but_for_the_first(tiny_checkpoint, t
             assert "DequantizeLinear" not in {made.get(name) for name in node.input}
 
 
-def test_the_runtime_computes_in_integers_what_was_quantised(
+def test_the_runtime_computes_in_integers_what_was_quantized(
     tiny_checkpoint, tiny_images, tmp_path
 ):
-    model = quantised(tiny_checkpoint, tiny_images)
+    model = quantized(tiny_checkpoint, tiny_images)
     options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     onnxruntime.InferenceSession(model.SerializeToString(), options)
-    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
     n_convolutions = sum(node.op_type == "Conv" for node in model.graph.node)
     n_floats = len(float_convolutions(model))
     assert kinds["Conv"] + kinds["FusedConv"] == n_floats
@@ -101,7 +101,7 @@ def test_as_few_convolutions_stay_float32_as_the_deviation_allows(
 ):
     monkeypatch.setattr(int8, "BOUND", bound)
     monkeypatch.setattr(int8, "MOST", most)
-    assert len(float_convolutions(quantised(tiny_checkpoint, tiny_images))) == expected
+    assert len(float_convolutions(quantized(tiny_checkpoint, tiny_images))) == expected
 
 
 def test_more_convolutions_in_float32_deviate_less(tiny_checkpoint, tiny_images, monkeypatch):
@@ -111,17 +111,17 @@ def test_more_convolutions_in_float32_deviate_less(tiny_checkpoint, tiny_images,
     found = []
     for most in (0.0, 0.5):
         monkeypatch.setattr(int8, "MOST", most)
-        maps = maps_of(quantised(tiny_checkpoint, tiny_images), tiny_images)
+        maps = maps_of(quantized(tiny_checkpoint, tiny_images), tiny_images)
         found.append(int8.deviation(expected, maps))
     assert 0 < found[1] < found[0] < 0.5
 
 
 def test_one_image_shows_no_deviation(tiny_checkpoint, tiny_images):
     with pytest.raises(ValueError, match="at least 2 normal images; got 1"):
-        quantised(tiny_checkpoint, tiny_images[:1])
+        quantized(tiny_checkpoint, tiny_images[:1])
 
 
-def test_what_judges_otherwise_is_refused_with_its_figures(
+def test_what_judges_otherwise_is_refused_with_its_metrics(
     tiny_checkpoint, tiny_data, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr(accuracy_gate, "GATE", -1.0)
@@ -133,7 +133,7 @@ def test_what_judges_otherwise_is_refused_with_its_figures(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_undefined_figures_pass_no_gate(tiny_checkpoint, tiny_data, tmp_path, monkeypatch):
+def test_undefined_metrics_pass_no_gate(tiny_checkpoint, tiny_data, tmp_path, monkeypatch):
     rows = [{"metric": "aupro", "float32": np.nan, "int8": np.nan, "difference": np.nan}]
     monkeypatch.setattr(accuracy_gate, "compared", lambda *_: rows)
     assert export(tiny_checkpoint, tmp_path / "part.onnx", tiny_data) == 1

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from rd4ad.inference.checkpoint import SCHEMA, read_checkpoint
 from rd4ad.inference.detector import Detector
-from rd4ad.inference.torch_engine import normalise
+from rd4ad.inference.torch_engine import normalize
 from rd4ad.methods import backbones
 from rd4ad.methods.reverse_distillation import ReverseDistillation
 
@@ -160,7 +160,7 @@ def test_a_checkpoint_of_the_released_code_loads(backbone, tmp_path, pictures):
     )
     with torch.no_grad():
         images = np.stack([np.zeros((64, 64, 3), np.uint8)])
-        expected = method.eval().distance_maps(normalise(images))
+        expected = method.eval().distance_maps(normalize(images))
     found = detector.distances(images)
     assert list(found) == [1, 2, 3]
     for layer, stack in expected.items():

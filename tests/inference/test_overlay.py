@@ -10,45 +10,45 @@ from rd4ad.inference.overlay import (
     with_scale,
 )
 
-GREY = np.full((40, 60, 3), 120, np.uint8)
+GRAY = np.full((40, 60, 3), 120, np.uint8)
 
 
 def test_what_is_normal_stays_as_it_was():
-    drawn = overlay(GREY, np.full((8, 8), 0.3), low=0.3, high=1.0)
-    np.testing.assert_array_equal(drawn, GREY)
+    drawn = overlay(GRAY, np.full((8, 8), 0.3), low=0.3, high=1.0)
+    np.testing.assert_array_equal(drawn, GRAY)
 
 
-def test_what_is_anomalous_is_coloured_where_it_is():
+def test_what_is_anomalous_is_colored_where_it_is():
     hot = np.zeros((4, 6))
     hot[0, 0] = 1.0
-    drawn = overlay(GREY, hot, low=0.0, high=1.0)
-    assert drawn.shape == GREY.shape
+    drawn = overlay(GRAY, hot, low=0.0, high=1.0)
+    assert drawn.shape == GRAY.shape
     assert np.abs(drawn[0, 0].astype(int) - 120).max() > 60
-    np.testing.assert_array_equal(drawn[30, 50], GREY[30, 50])
+    np.testing.assert_array_equal(drawn[30, 50], GRAY[30, 50])
 
 
 def test_no_opacity_draws_nothing():
-    np.testing.assert_array_equal(overlay(GREY, np.ones((4, 4)), 0.0, 0.5, opacity=0.0), GREY)
+    np.testing.assert_array_equal(overlay(GRAY, np.ones((4, 4)), 0.0, 0.5, opacity=0.0), GRAY)
 
 
 def test_a_scale_that_does_not_rise_is_refused():
     with pytest.raises(ValueError, match="must lie above its start"):
-        overlay(GREY, np.ones((4, 4)), low=1.0, high=1.0)
+        overlay(GRAY, np.ones((4, 4)), low=1.0, high=1.0)
 
 
 def test_an_outline_leaves_the_inside_visible():
     mask = np.zeros((40, 60), bool)
     mask[10:30, 10:50] = True
-    drawn = outline(GREY, mask, (0, 255, 0))
+    drawn = outline(GRAY, mask, (0, 255, 0))
     assert tuple(drawn[10, 10]) == (0, 255, 0)
     assert tuple(drawn[20, 30]) == (120, 120, 120)
     assert tuple(drawn[5, 5]) == (120, 120, 120)
 
 
 def test_the_scale_is_drawn_below_the_picture_which_stays_whole():
-    picture = with_scale(GREY, 0.1, 0.9, "score 0.5")
+    picture = with_scale(GRAY, 0.1, 0.9, "score 0.5")
     assert picture.size == (60, 40 + BAR_PX)
-    np.testing.assert_array_equal(np.asarray(picture)[:40], GREY)
+    np.testing.assert_array_equal(np.asarray(picture)[:40], GRAY)
     assert len(np.unique(np.asarray(picture)[40:].reshape(-1, 3), axis=0)) > 10
 
 

@@ -100,7 +100,7 @@ def test_jitter_keeps_to_its_range_and_treats_images_apart():
     assert not torch.equal(alone[0], changed[1])
 
 
-def test_hue_turns_colours_around_grey(monkeypatch):
+def test_hue_turns_colors_around_gray(monkeypatch):
     monkeypatch.setattr(
         torch,
         "rand",
@@ -152,9 +152,9 @@ def test_patches_lie_a_sixteenth_of_the_image_apart():
 def test_a_map_point_is_the_mean_of_patches_weighted_by_their_nearness():
     weights = patch_weights(64)
     points = [i * 63 / 15 + 0.5 for i in range(16)]
-    centres = [4 * i + 8 for i in range(13)]
+    centers = [4 * i + 8 for i in range(13)]
     for i, point in enumerate(points):
-        near = [math.exp(-((point - c) ** 2) / (2 * 2.5**2)) for c in centres]
+        near = [math.exp(-((point - c) ** 2) / (2 * 2.5**2)) for c in centers]
         assert np.allclose(weights[i], np.array(near) / sum(near), atol=1e-5)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from rd4ad.inference.torch_engine import normalise
+from rd4ad.inference.torch_engine import normalize
 from rd4ad.methods.backbones import fill_module
 from rd4ad.methods.reverse_distillation import ReverseDistillation
 from rd4ad.scoring import Scoring, anomaly_maps, fused_maps, scores
@@ -32,7 +32,7 @@ def golden(request, shared_dir):
     method = golden_method(shared_dir, request.param).eval()
     tensors = np.load(shared_dir / f"reference/golden_{request.param}.npz")
     with torch.no_grad():
-        maps = method.distance_maps(normalise(tensors["images"]))
+        maps = method.distance_maps(normalize(tensors["images"]))
     return tensors, {layer: stack.numpy() for layer, stack in maps.items()}
 
 
@@ -66,7 +66,7 @@ def test_scores_equal_the_released_ones(golden):
 
 def training_losses(method: ReverseDistillation, images: np.ndarray, steps: int) -> np.ndarray:
     method = method.double().train()
-    features = method.teacher(normalise(images).double())
+    features = method.teacher(normalize(images).double())
     parameters = method.fitted_parts().parameters()
     optimizer = torch.optim.Adam(parameters, lr=0.005, betas=(0.5, 0.999))
     losses = []

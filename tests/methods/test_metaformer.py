@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from rd4ad.config import TrainingConfig
 from rd4ad.evaluation.category import evaluate
 from rd4ad.inference.detector import Detector
-from rd4ad.inference.torch_engine import normalise
+from rd4ad.inference.torch_engine import normalize
 from rd4ad.methods import metaformer
 from rd4ad.methods.metaformer import Block, Metaformer, as_task, error_map, salience
 from rd4ad.methods.riad import gradient_distance, unit_range
@@ -94,7 +94,7 @@ def test_a_bright_spot_stands_out_in_the_prior(tiny_data):
     method = Metaformer("compact", teacher=load_teacher("compact")[0])
     paths = sorted((tiny_data / "part/test/spot").glob("*.png"))
     images = np.stack([resize_image(read_image(path), 64) for path in paths])
-    prior = method.prior(normalise(images))
+    prior = method.prior(normalize(images))
     assert prior.shape == (4, 4, 4)
     assert ((prior >= 0) & (prior <= 1)).all()
     bright = F.avg_pool2d(unit_range(images).mean(1, keepdim=True), 16)[:, 0]

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from rd4ad import Detector, evaluate
 from rd4ad.config import TrainingConfig
 from rd4ad.data.images import read_image
-from rd4ad.inference.torch_engine import normalise
+from rd4ad.inference.torch_engine import normalize
 from rd4ad.methods.backbones import backbone_named
 from rd4ad.methods.mkd import MultiresolutionDistillation, Student, loss_terms
 from rd4ad.scoring import IMAGE
@@ -69,7 +69,7 @@ def test_a_distance_is_the_total_loss_of_its_position():
 def test_both_terms_are_equal_on_the_untrained_student(tiny_data, tmp_path):
     hardly = replace(CONFIG, epochs=1, batch_size=14, learning_rate=1e-7)
     method = train(tiny_data, "part", hardly, out=tmp_path / "part.safetensors").engine.module
-    images = normalise(images_of(tiny_data, "train/good"))
+    images = normalize(images_of(tiny_data, "train/good"))
     with torch.no_grad():
         value, direction = loss_terms(method.chosen(images), method.student.train()(images))
     weighted = method.student.direction_weight * direction.mean()

@@ -10,7 +10,7 @@ from rd4ad import Detector, evaluate
 from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import DatasetError
 from rd4ad.data.images import read_image
-from rd4ad.inference.torch_engine import normalise
+from rd4ad.inference.torch_engine import normalize
 from rd4ad.methods import padim
 from rd4ad.methods.padim import Gaussians, Padim, joined
 from rd4ad.training.category import train
@@ -71,7 +71,7 @@ def test_channels_chosen_before_joining_are_those_of_the_joined_ones():
 def test_fitting_by_bands_fits_every_position_to_its_own_embeddings(layers, tiny_data, tmp_path):
     config = replace(CONFIG, layers=layers)
     method = train(tiny_data, "part", config, out=tmp_path / "part.safetensors").engine.module
-    images = normalise(images_of(tiny_data, "train/good"))
+    images = normalize(images_of(tiny_data, "train/good"))
     with torch.no_grad():
         x = joined(method.chosen(images)).flatten(2)
     side = 16 // 2 ** (min(layers) - 1)

@@ -9,7 +9,7 @@ import torch
 from rd4ad.config import TrainingConfig
 from rd4ad.evaluation.category import evaluate
 from rd4ad.inference.detector import Detector
-from rd4ad.inference.torch_engine import normalise
+from rd4ad.inference.torch_engine import normalize
 from rd4ad.methods.riad import (
     CELLS_PX,
     GMS_CONSTANT,
@@ -51,7 +51,7 @@ def test_every_pixel_is_filled_in_once_from_an_image_without_it():
 
 
 @pytest.mark.parametrize("cell_px", CELLS_PX)
-def test_cells_are_dealt_evenly_and_anew_each_time(cell_px):
+def test_cells_are_dealt_evenly_and_again_each_time(cell_px):
     generator = torch.Generator().manual_seed(0)
     first, second = (deal_cells(64, cell_px, generator) for _ in range(2))
     cells = first[::cell_px, ::cell_px]
@@ -62,7 +62,7 @@ def test_cells_are_dealt_evenly_and_anew_each_time(cell_px):
 
 
 def slow_gradient_distance(a, b):
-    """One scale of the distance, pixel by pixel, of grey images (S, S)."""
+    """One scale of the distance, pixel by pixel, of gray images (S, S)."""
     size = len(a)
 
     def length(image, y, x):
@@ -84,11 +84,11 @@ def test_the_gradient_distance_is_the_mean_of_four_scales():
     a, b = torch.rand(2, 1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     expected = torch.zeros(16, 16)
     for scale in (1, 2, 4, 8):
-        grey_a, grey_b = (
+        gray_a, gray_b = (
             i.mean((0, 1)).reshape(16 // scale, scale, 16 // scale, scale).mean((1, 3))
             for i in (a, b)
         )
-        one = torch.tensor(slow_gradient_distance(grey_a.numpy(), grey_b.numpy()))
+        one = torch.tensor(slow_gradient_distance(gray_a.numpy(), gray_b.numpy()))
         expected += torch.nn.functional.interpolate(
             one[None, None].float(), size=16, mode="bilinear"
         )[0, 0]
@@ -116,12 +116,12 @@ def test_the_loss_has_finite_gradients_even_where_the_image_is_flat():
     assert restored.grad.isfinite().all()
 
 
-def test_the_pixels_of_a_normalised_image_are_found_again():
+def test_the_pixels_of_a_normalized_image_are_found_again():
     images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
     method = Riad("none").eval()
     seen = []
     method.unet.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
-    method.distance_maps(normalise(images))
+    method.distance_maps(normalize(images))
     assert len(seen) == 12  # four sizes of cells, three sets each
     assert torch.allclose(sum(seen[:3]), 2 * unit_range(images), atol=1e-5)
 

@@ -10,7 +10,7 @@ from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import DatasetError
 from rd4ad.data.images import read_image
 from rd4ad.inference.checkpoint import read_checkpoint
-from rd4ad.inference.torch_engine import normalise
+from rd4ad.inference.torch_engine import normalize
 from rd4ad.methods import spade
 from rd4ad.methods.spade import Spade, nearest_distances
 from rd4ad.scoring import IMAGE
@@ -42,11 +42,11 @@ def test_the_search_finds_the_smallest_distance_of_all_in_the_chosen_images(monk
 
 
 def test_maps_and_score_are_those_of_the_definition(monkeypatch, tiny_data, tmp_path):
-    monkeypatch.setattr(spade, "N_NEIGHBOURS", 3)
+    monkeypatch.setattr(spade, "N_NEIGHBORS", 3)
     method = train(tiny_data, "part", CONFIG, out=tmp_path / "part.safetensors").engine.module
     assert method.settings["n_neighbours"] == 3
-    normal = normalise(images_of(tiny_data, "train/good"))
-    defects = normalise(images_of(tiny_data, "test/spot"))
+    normal = normalize(images_of(tiny_data, "train/good"))
+    defects = normalize(images_of(tiny_data, "test/spot"))
     with torch.no_grad():
         maps = method.distance_maps(defects)
         known = [stack.double() for stack in method.teacher(normal)]
@@ -67,7 +67,7 @@ def test_maps_and_score_are_those_of_the_definition(monkeypatch, tiny_data, tmp_
                 assert maps[layer][image, row, column].item() == pytest.approx(smallest, abs=5e-3)
 
 
-def test_with_few_images_all_are_neighbours_and_the_checkpoint_says_so(checkpoint):
+def test_with_few_images_all_are_neighbors_and_the_checkpoint_says_so(checkpoint):
     header, _ = read_checkpoint(checkpoint)
     assert header["settings"] == {
         "size_px": 64, "n_images": 14, "n_neighbours": 14, "pooled_layer": 3,

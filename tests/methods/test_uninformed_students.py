@@ -9,7 +9,7 @@ from rd4ad import Detector, evaluate
 from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import DatasetError
 from rd4ad.data.images import read_image
-from rd4ad.inference.torch_engine import normalise
+from rd4ad.inference.torch_engine import normalize
 from rd4ad.methods.uninformed_students import (
     FIELDS,
     Ensemble,
@@ -108,16 +108,16 @@ def test_moments_over_batches_are_those_of_all():
     np.testing.assert_allclose(deviation.numpy(), flat.std(1), rtol=1e-5)
 
 
-def test_patches_lie_within_their_image_and_one_in_ten_is_grey():
+def test_patches_lie_within_their_image_and_one_in_ten_is_gray():
     images = torch.stack([torch.full((3, 64, 64), float(k)) for k in range(4)])
     images[:, 1] += 0.5
     patches = patches_of(images, 17, 400, torch.Generator().manual_seed(0))
     assert patches.shape == (400, 3, 17, 17)
     assert patches[:, 0].flatten(1).std(1).max() < 1e-6  # no other image, nothing from outside
-    is_grey = (patches[:, 0] == patches[:, 1]).flatten(1).all(1)
-    assert 0.05 < is_grey.float().mean() < 0.15
-    coloured = patches[~is_grey][:, 0, 0, 0]
-    assert sorted(set(coloured.round().tolist())) == [0, 1, 2, 3]  # each image gives its share
+    is_gray = (patches[:, 0] == patches[:, 1]).flatten(1).all(1)
+    assert 0.05 < is_gray.float().mean() < 0.15
+    colored = patches[~is_gray][:, 0, 0, 0]
+    assert sorted(set(colored.round().tolist())) == [0, 1, 2, 3]  # each image gives its share
 
 
 def test_a_patch_shows_the_image_between_half_and_twice_its_size():
@@ -147,7 +147,7 @@ def test_a_loaded_detector_gives_the_same_maps_and_a_defect_scores_higher(tiny_d
 
 
 def test_errors_and_variances_of_the_normal_images_have_deviation_one(checkpoint, tiny_data):
-    images = normalise(images_of(tiny_data, "train/good"))
+    images = normalize(images_of(tiny_data, "train/good"))
     for ensemble in Detector.load(checkpoint).engine.module.ensembles.values():
         with torch.no_grad():
             measured = torch.stack(ensemble.error_and_variance(images)).flatten(1)

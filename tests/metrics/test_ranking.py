@@ -8,7 +8,7 @@ from rd4ad.metrics import (
     f1_max,
     image_ap,
     image_auroc,
-    image_figures,
+    image_metrics,
     image_ranking,
     precision_curve,
     roc_curve,
@@ -79,18 +79,18 @@ def test_the_pr_curve_has_scikit_learns_points(pairs):
 
 
 @given(sets)
-def test_figures_do_not_change_under_a_rising_transform_or_another_order(pairs):
+def test_metrics_do_not_change_under_a_rising_transform_or_another_order(pairs):
     labels, scores = split(pairs)
-    expected = image_figures(labels, scores)
+    expected = image_metrics(labels, scores)
     order = np.random.default_rng(0).permutation(len(labels))
-    assert image_figures(labels[order], scores[order]) == pytest.approx(expected)
+    assert image_metrics(labels[order], scores[order]) == pytest.approx(expected)
     ranks = np.searchsorted(np.unique(scores), scores)  # keeps ties, unlike float arithmetic
-    assert image_figures(labels, 3 * ranks + 1) == pytest.approx(expected)
+    assert image_metrics(labels, 3 * ranks + 1) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("labels", [[0, 0], [1, 1], []])
-def test_figures_without_both_kinds_are_nan(labels):
-    assert all(np.isnan(v) for v in image_figures(labels, np.arange(len(labels))).values())
+def test_metrics_without_both_kinds_are_nan(labels):
+    assert all(np.isnan(v) for v in image_metrics(labels, np.arange(len(labels))).values())
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from rd4ad.metrics import (
     image_auroc,
     pixel_ap,
     pixel_auroc,
-    pixel_figures,
+    pixel_metrics,
     pro_curve,
     ranking,
 )
@@ -73,11 +73,11 @@ def test_the_curve_passes_through_every_point_of_the_definition(stack):
 
 
 @given(stacks)
-def test_sorting_in_parts_changes_no_figure(stack):
-    whole = pixel_figures(*stack)
+def test_sorting_in_parts_changes_no_metric(stack):
+    whole = pixel_metrics(*stack)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "_PART", 2)  # scores a thread, so that three images make three parts
-        parts = pixel_figures(*stack)
+        parts = pixel_metrics(*stack)
     np.testing.assert_array_equal(list(parts.values()), list(whole.values()))
 
 
@@ -103,7 +103,7 @@ def slow_per_image(mask, anomaly_map):
     return np.trapezoid(y, x / x.max())
 
 
-def test_the_per_image_figure_is_the_released_procedure():
+def test_the_per_image_metric_is_the_released_procedure():
     rng = np.random.default_rng(0)
     masks = rng.random((4, 24, 24)) < 0.1
     masks[2] = False
@@ -114,7 +114,7 @@ def test_the_per_image_figure_is_the_released_procedure():
 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["s1_plain", "s1_ties", "s2_plain", "s2_ties"])
-def test_figures_equal_those_of_the_original_programs(shared_dir, name):
+def test_metrics_equal_those_of_the_original_programs(shared_dir, name):
     golden = json.loads((shared_dir / "reference/golden_metrics.json").read_text())[name]
     with np.load(shared_dir / "reference/golden_metrics.npz") as arrays_:
         masks, maps = arrays_[f"{name}_masks"], arrays_[f"{name}_maps"]
@@ -135,9 +135,9 @@ def example():
     return masks, (rng.random((3, 16, 16)) + 0.3 * masks).astype(np.float32)
 
 
-def test_all_figures_together_equal_each_alone():
+def test_all_metrics_together_equal_each_alone():
     masks, maps = example()
-    together = pixel_figures(masks, maps)
+    together = pixel_metrics(masks, maps)
     assert together["pixel_auroc"] == pixel_auroc(masks, maps)
     assert together["pixel_ap"] == pixel_ap(masks, maps)
     assert together["aupro"] == aupro(masks, maps)
@@ -159,11 +159,11 @@ def test_images_of_different_sizes_pool_their_pixels():
 def test_masks_and_maps_of_any_number_type_are_read(kind):
     masks, maps = example()
     scaled = np.round(maps * 100).astype(kind)
-    expected = pixel_figures(masks, np.round(maps * 100).astype(np.float32))
-    assert pixel_figures(masks.astype(np.uint8) * 255, scaled) == pytest.approx(expected, abs=1e-9)
+    expected = pixel_metrics(masks, np.round(maps * 100).astype(np.float32))
+    assert pixel_metrics(masks.astype(np.uint8) * 255, scaled) == pytest.approx(expected, abs=1e-9)
 
 
-def test_diagonal_neighbours_are_one_region():
+def test_diagonal_neighbors_are_one_region():
     mask = np.zeros((1, 4, 4), bool)
     mask[0, 0, 0] = mask[0, 1, 1] = mask[0, 3, 3] = True
     maps = np.zeros((1, 4, 4))
@@ -174,16 +174,16 @@ def test_diagonal_neighbours_are_one_region():
 
 def test_a_constant_map_is_no_better_than_chance():
     masks, maps = example()
-    figures = pixel_figures(masks, np.zeros_like(maps))
-    assert figures["pixel_auroc"] == 0.5
-    assert figures["aupro"] == pytest.approx(0.15)
-    assert np.isnan(figures["aupro_per_image"])
+    metrics = pixel_metrics(masks, np.zeros_like(maps))
+    assert metrics["pixel_auroc"] == 0.5
+    assert metrics["aupro"] == pytest.approx(0.15)
+    assert np.isnan(metrics["aupro_per_image"])
 
 
-def test_figures_without_a_defective_or_without_a_normal_pixel_are_nan():
+def test_metrics_without_a_defective_or_without_a_normal_pixel_are_nan():
     maps = np.random.default_rng(0).random((2, 4, 4))
     for masks in (np.zeros((2, 4, 4), bool), np.ones((2, 4, 4), bool)):
-        assert all(np.isnan(value) for value in pixel_figures(masks, maps).values())
+        assert all(np.isnan(value) for value in pixel_metrics(masks, maps).values())
 
 
 @pytest.mark.parametrize(

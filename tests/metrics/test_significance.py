@@ -7,13 +7,13 @@ from scipy.special import ndtr
 
 from rd4ad.metrics import (
     bootstrap,
-    image_figures,
+    image_metrics,
     interval,
-    pixel_figures,
+    pixel_metrics,
     pixel_statistics,
 )
 from rd4ad.metrics.category import DEFINITIONS
-from rd4ad.metrics.significance import figures_of_counts, resamples
+from rd4ad.metrics.significance import metrics_of_counts, resamples
 
 
 def example(seed=0, shift=2.0, n_levels=None, shape=(6, 64, 64)):
@@ -30,14 +30,14 @@ def example(seed=0, shift=2.0, n_levels=None, shape=(6, 64, 64)):
     return masks.any((1, 2)).astype(int), maps.max((1, 2)).astype(float), masks, maps
 
 
-def exact_figures(labels, scores, masks, maps):
-    return image_figures(labels, scores) | pixel_figures(masks, maps)
+def exact_metrics(labels, scores, masks, maps):
+    return image_metrics(labels, scores) | pixel_metrics(masks, maps)
 
 
 @pytest.mark.parametrize("n_levels", [None, 10])
-def test_every_resample_has_the_figures_of_its_images_measured_anew(n_levels):
+def test_every_resample_has_the_metrics_of_its_images_measured_again(n_levels):
     labels, scores, masks, maps = example(shift=4.0, n_levels=n_levels, shape=(10, 96, 96))
-    exact = exact_figures(labels, scores, masks, maps)
+    exact = exact_metrics(labels, scores, masks, maps)
     statistics = pixel_statistics(masks, maps)
     assert statistics.is_tied.all() == (n_levels is not None)
     found = bootstrap(exact, labels, scores, statistics, n_resamples=40, seed=3)
@@ -45,7 +45,7 @@ def test_every_resample_has_the_figures_of_its_images_measured_anew(n_levels):
     tolerance = 1e-7 if n_levels else 1e-3  # shares of regions are stored in single precision
     for i, counts in enumerate(np.concatenate(list(resamples(len(labels), 40, 3, 1)))):
         again = np.repeat(np.arange(len(labels)), counts.astype(int))
-        naive = exact_figures(labels[again], scores[again], masks[again], maps[again])
+        naive = exact_metrics(labels[again], scores[again], masks[again], maps[again])
         for metric, value in naive.items():
             is_exact = metric.startswith("image") or metric == "aupro_per_image"
             assert found[metric][i] == pytest.approx(
@@ -63,10 +63,10 @@ def share(counts):
 @given(st.integers(0, 10_000), st.sampled_from([8, 32, 128]), st.sampled_from([0.0, 2.0, 8.0]))
 def test_the_grid_is_off_by_no_more_than_is_promised(seed, n_bins, shift):
     labels, scores, masks, maps = example(seed, shift)
-    exact = pixel_figures(masks, maps)
+    exact = pixel_metrics(masks, maps)
     statistics = pixel_statistics(masks, maps, n_bins)
     assert statistics.positives.shape[1] <= n_bins
-    binned = figures_of_counts(np.ones((1, len(labels))), labels, scores, statistics)
+    binned = metrics_of_counts(np.ones((1, len(labels))), labels, scores, statistics)
     p, n, w = map(share, (statistics.positives, statistics.negatives, statistics.overlap))
     hits, level = statistics.positives.sum(0).cumsum(), statistics.negatives.sum(0).cumsum()
     before, above = hits - statistics.positives.sum(0), level - statistics.negatives.sum(0)
@@ -84,25 +84,25 @@ def test_the_grid_is_off_by_no_more_than_is_promised(seed, n_bins, shift):
     assert binned["pixel_f1_max"][0] <= exact["pixel_f1_max"] + 1e-12
 
 
-def test_on_smooth_maps_the_usual_grid_agrees_with_the_exact_figures():
+def test_on_smooth_maps_the_usual_grid_agrees_with_the_exact_metrics():
     rng = np.random.default_rng(0)
     masks = gaussian_filter(rng.standard_normal((20, 128, 128)), (0, 8, 8)) > 0.1
     masks[:8] = False
     maps = gaussian_filter(rng.standard_normal(masks.shape), (0, 4, 4)) * 8 + masks
     labels, scores = masks.any((1, 2)).astype(int), maps.max((1, 2))
-    found = figures_of_counts(np.ones((1, 20)), labels, scores, pixel_statistics(masks, maps))
-    for metric, value in exact_figures(labels, scores, masks, maps).items():
+    found = metrics_of_counts(np.ones((1, 20)), labels, scores, pixel_statistics(masks, maps))
+    for metric, value in exact_metrics(labels, scores, masks, maps).items():
         assert found[metric][0] == pytest.approx(value, abs=5e-4), metric
 
 
-def test_the_figures_of_resamples_lie_around_the_exact_one():
+def test_the_metrics_of_resamples_lie_around_the_exact_one():
     labels, scores, masks, maps = example()
-    exact = exact_figures(labels, scores, masks, maps)
+    exact = exact_metrics(labels, scores, masks, maps)
     coarse = pixel_statistics(masks, maps, n_bins=8)
-    binned = figures_of_counts(np.ones((1, len(labels))), labels, scores, coarse)["pixel_ap"][0]
+    binned = metrics_of_counts(np.ones((1, len(labels))), labels, scores, coarse)["pixel_ap"][0]
     assert abs(binned - exact["pixel_ap"]) > 1e-3
     counts = next(resamples(len(labels), 100, 0, 1))
-    expected = figures_of_counts(counts, labels, scores, coarse)["pixel_ap"]
+    expected = metrics_of_counts(counts, labels, scores, coarse)["pixel_ap"]
     found = bootstrap(exact, labels, scores, coarse, n_resamples=100)["pixel_ap"]
     np.testing.assert_allclose(found - expected, exact["pixel_ap"] - binned, atol=1e-12)
 
@@ -112,12 +112,12 @@ def scored(n_normal, n_defects, rng, shift=1.5):
     return labels, rng.normal(labels * shift)
 
 
-def test_the_interval_covers_the_true_figure_about_as_often_as_it_says():
+def test_the_interval_covers_the_true_metric_about_as_often_as_it_says():
     rng, true = np.random.default_rng(0), float(ndtr(1.5 / np.sqrt(2)))
     n_covered = 0
     for _ in range(200):
         labels, scores = scored(40, 60, rng)
-        exact = {"image_auroc": image_figures(labels, scores)["image_auroc"]}
+        exact = {"image_auroc": image_metrics(labels, scores)["image_auroc"]}
         low, high = interval(bootstrap(exact, labels, scores, n_resamples=300)["image_auroc"])
         n_covered += low <= true <= high
     assert 0.90 <= n_covered / 200 <= 0.99
@@ -125,7 +125,7 @@ def test_the_interval_covers_the_true_figure_about_as_often_as_it_says():
 
 def test_the_same_test_images_give_two_runs_the_same_resamples():
     labels, scores, masks, maps = example()
-    exact = exact_figures(labels, scores, masks, maps)
+    exact = exact_metrics(labels, scores, masks, maps)
     twice = [bootstrap(exact, labels, scores, pixel_statistics(masks, maps)) for _ in range(2)]
     for metric in DEFINITIONS:
         assert interval(twice[0][metric] - twice[1][metric]) == (0.0, 0.0)
@@ -146,7 +146,7 @@ def test_resamples_without_one_of_both_kinds_are_left_out():
     assert interval(values) == (1.0, 1.0)
 
 
-def test_figures_that_are_undefined_or_not_asked_for_have_no_resamples():
+def test_metrics_that_are_undefined_or_not_asked_for_have_no_resamples():
     exact = {"image_auroc": float("nan"), "image_ap": 1.0}
     assert list(bootstrap(exact, [1, 0], [0.2, 0.1])) == ["image_ap"]
 

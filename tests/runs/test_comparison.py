@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from rd4ad import metrics
-from rd4ad.metrics.category import DEFINITIONS, figures
+from rd4ad.metrics.category import DEFINITIONS, category_metrics
 from rd4ad.runs.comparison import (
     NOT_STORED,
     SETTING,
@@ -39,7 +39,7 @@ def stored(results, noise, name, *, with_statistics=True, category="nut", order=
     identity = {"run_id": name, "dataset": "parts", "category": category, "scoring": SCORING}
     record = dict.fromkeys(RECORD_KEYS, "") | identity | {"config": {}, "versions": {}}
     where = {"layers": "1", "fusion": "sum", "smoothing": 0.0}
-    rows = [where | row for row in figures(maps, scores, labels, masks)]
+    rows = [where | row for row in category_metrics(maps, scores, labels, masks)]
     names = [f"test/all/{i:03d}.png" for i in order] if names is None else names
     images = {"image": names, "defect_type": "all", "label": labels, "score": scores}
     run = write_run(
@@ -53,7 +53,7 @@ def stored(results, noise, name, *, with_statistics=True, category="nut", order=
     return add_intervals(run, maps, masks) if with_statistics else run
 
 
-def test_every_figure_of_a_run_gains_its_interval_and_keeps_its_value(tmp_path):
+def test_every_metric_of_a_run_gains_its_interval_and_keeps_its_value(tmp_path):
     bare = stored(tmp_path / "bare", 1.5, "rd-a", with_statistics=False)
     run = stored(tmp_path, 1.5, "rd-a")
     table = run.metrics.set_index("metric")
@@ -120,7 +120,7 @@ def test_runs_of_other_test_images_are_refused_by_name(tmp_path):
         differences(run, renamed)
 
 
-def test_pixel_figures_without_stored_statistics_say_so_and_image_figures_are_told(tmp_path):
+def test_pixel_metrics_without_stored_statistics_say_so_and_image_metrics_are_told(tmp_path):
     with_them = resample(stored(tmp_path, 1.5, "rd-a"))
     without = resample(stored(tmp_path, 1.5, "rd-b", with_statistics=False))
     for pair in ((with_them, without), (without, with_them)):
@@ -130,7 +130,7 @@ def test_pixel_figures_without_stored_statistics_say_so_and_image_figures_are_to
         assert found["image_auroc"].reason == ""
 
 
-def test_an_undefined_figure_has_the_reason_of_the_run(tmp_path):
+def test_an_undefined_metric_has_the_reason_of_the_run(tmp_path):
     run = stored(tmp_path, 1.5, "rd-a", with_statistics=False)
     text = (run.path / "metrics.csv").read_text()
     line = next(line for line in text.splitlines() if ",aupro," in line)
@@ -185,7 +185,7 @@ def test_runs_that_share_a_seed_have_no_spread_of_seeds():
     assert np.isnan(seed_spread(rows)["sd"].item())
 
 
-def test_methods_without_epochs_and_undefined_figures_are_no_obstacle():
+def test_methods_without_epochs_and_undefined_metrics_are_no_obstacle():
     rows = pd.DataFrame(index_rows(epochs=float("nan")))
     assert seed_spread(rows)["n"].item() == 2
     rows.loc[0, "value"] = np.nan

@@ -38,12 +38,12 @@ def test_a_picture_on_disk_is_read_in_the_runs_resolution(run, tiny_data):
 
 
 @pytest.mark.parametrize("name", ["../../../etc/passwd", "test/spot/999.png", "/etc/passwd"])
-def test_nothing_outside_the_data_set_is_read(run, tiny_data, name):
+def test_nothing_outside_the_dataset_is_read(run, tiny_data, name):
     on_disk = renamed(run, dataset="MVTec AD", category="part")
     assert dataset_images.test_image(on_disk, name, tiny_data) is None
 
 
-def test_a_link_out_of_the_data_set_is_not_followed(run, tiny_data, tmp_path):
+def test_a_link_out_of_the_dataset_is_not_followed(run, tiny_data, tmp_path):
     outside = tmp_path / "secret.png"
     outside.write_bytes((tiny_data / "part/test/spot/000.png").read_bytes())
     link = tiny_data / "part/test/spot/link.png"

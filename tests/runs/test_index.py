@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rd4ad.runs.index import broken_runs, figures_of, read_index, scan_runs, update_index, variant
+from rd4ad.runs.index import broken_runs, metric_rows, read_index, scan_runs, update_index, variant
 from rd4ad.runs.store import read_run
 
 
@@ -35,10 +35,10 @@ def results(tmp_path, stored):
     return tmp_path
 
 
-def test_the_index_holds_every_figure_of_every_run(results):
+def test_the_index_holds_every_metric_of_every_run(results):
     index = read_index(results)
     for run in scan_runs(results)[0]:
-        mine = figures_of(index[index["run_id"] == run.record["run_id"]])
+        mine = metric_rows(index[index["run_id"] == run.record["run_id"]])
         keys = ["layers", "fusion", "smoothing", "metric"]
         both = run.metrics.merge(mine, on=[*keys, "definition", "is_default"], how="outer")
         assert len(both) == len(run.metrics) == len(mine)
@@ -62,13 +62,13 @@ def test_what_is_wanted_alone_is_read(results):
     assert len(read_index(results, category="none")) == 0
 
 
-def test_new_runs_alone_are_read_and_the_index_is_the_same_as_anew(results, stored):
+def test_new_runs_alone_are_read_and_the_index_is_the_same_as_again(results, stored):
     assert update_index(results).n_read == 0
     stored(2)
     found = update_index(results)
     assert (found.n_runs, found.n_read, found.broken) == (5, 1, ())
     grown = (results / "index.parquet").read_bytes()
-    assert update_index(results, anew=True).n_read == 5
+    assert update_index(results, again=True).n_read == 5
     assert (results / "index.parquet").read_bytes() == grown
 
 

@@ -28,7 +28,7 @@ def test_a_run_is_copied_whole_and_only_once(source, tmp_path):
     assert scan_runs(into)[1] == []
 
 
-def test_other_figures_under_the_same_id_are_refused_with_both_named(source, tmp_path, capsys):
+def test_other_metrics_under_the_same_id_are_refused_with_both_named(source, tmp_path, capsys):
     into = tmp_path / "into"
     merge([source], into)
     path = source / "runs" / name_of(source) / "metrics.csv"

@@ -19,7 +19,7 @@ def paper(table):
     return table[table["by"] == "RD4AD paper"]
 
 
-def test_every_figure_is_a_fraction_with_a_source_and_a_kind(table):
+def test_every_metric_is_a_fraction_with_a_source_and_a_kind(table):
     assert table["value"].between(0, 1).all()
     assert table["source"].str.len().min() > 10
     assert table["by"].str.len().min() > 5
@@ -28,7 +28,7 @@ def test_every_figure_is_a_fraction_with_a_source_and_a_kind(table):
     assert not table.duplicated([*KEYS, "category"]).any()
 
 
-def test_no_pro_figure_goes_without_the_name_of_its_definition(table):
+def test_no_pro_metric_goes_without_the_name_of_its_definition(table):
     assert (table.loc[table["metric"] == "pro", "definition"] != "").all()
 
 
@@ -51,9 +51,9 @@ def test_every_row_of_every_table_has_its_kind_and_its_source(path):
 
 @pytest.mark.shared
 def test_the_paper_s_tables_are_transcribed_whole(paper, shared_dir):
-    assert_same_figures(pd.read_csv(shared_dir / "facts/table2.csv"), paper, ["pixel_auroc", "pro"])
+    assert_same_metrics(pd.read_csv(shared_dir / "facts/table2.csv"), paper, ["pixel_auroc", "pro"])
     facts = pd.read_csv(shared_dir / "facts/rd4ad_table1.csv")
-    assert_same_figures(facts, paper, ["image_auroc"])
+    assert_same_metrics(facts, paper, ["image_auroc"])
 
 
 @pytest.mark.shared
@@ -62,13 +62,13 @@ def test_the_later_methods_are_transcribed_whole(table, shared_dir):
     ours = facts["note"] == "computed mean, not stated"
     again = facts["method"].str.startswith("RD4AD (paper column")  # is Tables 1 and 2
     later = table[table["by"] != "RD4AD paper"]
-    assert_same_figures(facts[~ours & ~again], later, list(METRICS))
+    assert_same_metrics(facts[~ours & ~again], later, list(METRICS))
     first = table[(table["by"] == "RD4AD paper") & (table["method"] == "RD4AD")]
     first = first[first["size_px"] == 256]
-    assert_same_figures(facts[again], first, ["image_auroc"])
+    assert_same_metrics(facts[again], first, ["image_auroc"])
 
 
-def assert_same_figures(facts, found, metrics):
+def assert_same_metrics(facts, found, metrics):
     """Assert that per metric and category the same values are there, in whatever order."""
     for metric in metrics:
         known = facts[facts[metric].notna()]
@@ -112,13 +112,13 @@ def test_an_average_with_a_missing_a_foreign_or_a_double_category_is_refused():
         average(cells(), {"tile"})
 
 
-def test_an_average_of_reported_and_measured_figures_is_refused():
+def test_an_average_of_reported_and_measured_metrics_is_refused():
     with pytest.raises(ValueError, match="never averaged: reported, reproduced"):
         average(cells(kind=["reported", "reproduced"]), {"tile", "wood"})
 
 
 def test_a_checkout_without_the_table_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no published figures at"):
+    with pytest.raises(FileNotFoundError, match="no published metrics at"):
         read_published(tmp_path)
 
 

@@ -8,7 +8,7 @@ from rd4ad.metrics.category import DEFINITIONS
 from rd4ad.runs import rescoring
 from rd4ad.runs.store import read_run
 from rd4ad.scoring import Scoring, anomaly_maps
-from rd4ad.web.explorer.screens.limitations import completed, stored_figures, usual_figures
+from rd4ad.web.explorer.screens.limitations import completed, default_metrics, stored_metrics
 
 
 @pytest.fixture(scope="module")
@@ -21,29 +21,29 @@ def rescored(run, scoring, masks=True):
     return rescoring.rescore(run.distances(), scoring, 64, labels, run.masks() if masks else None)
 
 
-def test_scoring_again_gives_the_stored_figures(run):
-    found = rescored(run, rescoring.own_scoring(run)).figures
-    assert found == pytest.approx(usual_figures(run), abs=1e-12)
+def test_scoring_again_gives_the_stored_metrics(run):
+    found = rescored(run, rescoring.own_scoring(run)).metrics
+    assert found == pytest.approx(default_metrics(run), abs=1e-12)
     assert set(found) == set(DEFINITIONS)
 
 
 @pytest.mark.parametrize("fusion", ["sum", "product"])
 @pytest.mark.parametrize("layers", [(3,), (2, 3), (1, 2, 3)])
-def test_any_scoring_of_the_grid_gives_its_stored_figures(run, layers, fusion):
-    found = rescored(run, Scoring(layers=layers, fusion=fusion, sigma_px=4.0)).figures
-    assert found == pytest.approx(stored_figures(run, layers, fusion, 4.0), abs=1e-6)
+def test_any_scoring_of_the_grid_gives_its_stored_metrics(run, layers, fusion):
+    found = rescored(run, Scoring(layers=layers, fusion=fusion, sigma_px=4.0)).metrics
+    assert found == pytest.approx(stored_metrics(run, layers, fusion, 4.0), abs=1e-6)
 
 
-def test_without_masks_image_figures_stand_and_the_reason_is_told(run):
+def test_without_masks_image_metrics_stand_and_the_reason_is_told(run):
     found = rescored(run, rescoring.own_scoring(run), masks=False)
-    assert found.figures["image_auroc"] == usual_figures(run)["image_auroc"]
-    assert np.isnan(found.figures["pixel_auroc"])
+    assert found.metrics["image_auroc"] == default_metrics(run)["image_auroc"]
+    assert np.isnan(found.metrics["pixel_auroc"])
     assert found.reason == "the category has no masks"
-    assert completed(found.figures, usual_figures(run)) == usual_figures(run)
+    assert completed(found.metrics, default_metrics(run)) == default_metrics(run)
 
 
-def test_a_scoring_outside_the_grid_has_no_stored_figures(run):
-    assert stored_figures(run, (1, 2, 3), "sum", 3.3) == {}
+def test_a_scoring_outside_the_grid_has_no_stored_metrics(run):
+    assert stored_metrics(run, (1, 2, 3), "sum", 3.3) == {}
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.35, 0.5, 2.0])
@@ -68,9 +68,9 @@ def test_every_definition_of_pro_is_the_metrics_own(run):
     scored = rescored(run, rescoring.own_scoring(run))
     maps = anomaly_maps(run.distances(), rescoring.own_scoring(run), 64)
     found = rescoring.pro_by_definition(run.masks(), maps)
-    assert found["MVTec, limit 0.3"] == pytest.approx(scored.figures["aupro"])
-    assert found["MVTec, limit 0.05"] == pytest.approx(scored.figures["aupro_0.05"])
-    assert found[rescoring.PER_IMAGE] == pytest.approx(scored.figures["aupro_per_image"])
+    assert found["MVTec, limit 0.3"] == pytest.approx(scored.metrics["aupro"])
+    assert found["MVTec, limit 0.05"] == pytest.approx(scored.metrics["aupro_0.05"])
+    assert found[rescoring.PER_IMAGE] == pytest.approx(scored.metrics["aupro_per_image"])
     whole = rescoring.pro_curve(run.masks(), maps)
     assert found["no limit (1.0)"] == pytest.approx(rescoring.area(whole), abs=1e-4)
     assert found["no limit (1.0)"] == pytest.approx(metrics.aupro(run.masks(), maps, fpr_limit=1.0))

@@ -86,7 +86,7 @@ def with_interval(found):
     return record, metrics.assign(**bounds), *rest
 
 
-def test_a_run_without_intervals_gains_them_once_and_keeps_its_figures(tmp_path):
+def test_a_run_without_intervals_gains_them_once_and_keeps_its_metrics(tmp_path):
     old = write_run(tmp_path, *parts(value=1 / 3))
     untouched = {p.name: p.stat().st_mtime_ns for p in old.path.iterdir()}
     run = write_run(tmp_path, *with_interval(parts(value=1 / 3 + 1e-9)), statistics=histograms())
@@ -131,12 +131,12 @@ def test_rounding_distances_twice_is_rounding_them_once():
     assert np.abs(once - stack).max() <= stack.max() / 65535 / 2 * 1.01
 
 
-def test_the_same_run_again_changes_nothing_and_other_figures_are_refused(tmp_path):
+def test_the_same_run_again_changes_nothing_and_other_metrics_are_refused(tmp_path):
     first = write_run(tmp_path, *parts())
     before = {p.name: p.stat().st_mtime_ns for p in first.path.iterdir()}
     write_run(tmp_path, *parts())
     assert {p.name: p.stat().st_mtime_ns for p in first.path.iterdir()} == before
-    with pytest.raises(ValueError, match="is there with other figures"):
+    with pytest.raises(ValueError, match="is there with other metrics"):
         write_run(tmp_path, *parts(value=0.5))
 
 

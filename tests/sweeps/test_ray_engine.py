@@ -53,18 +53,18 @@ def study(tiny_data, tmp_path) -> Study:
 
 @pytest.fixture(scope="module")
 def expected(tiny_data, tmp_path_factory) -> dict[str, list[float]]:
-    """The figures of three cells, measured one after another without a cluster."""
+    """The metrics of three cells, measured one after another without a cluster."""
     results = tmp_path_factory.mktemp("straight")
     study = Study(data=tiny_data, results=results, dataset=tiny_data.name)
     assert [ended.state for ended in locally(tasks_of(study), study, 1)] == ["done"] * 3
-    return figures(study)
+    return metrics(study)
 
 
 def tasks_of(study: Study) -> list[Task]:
     return planned([Cell("part", replace(CONFIG, seed=seed)) for seed in (0, 1, 2)], study)
 
 
-def figures(study: Study) -> dict[str, list[float]]:
+def metrics(study: Study) -> dict[str, list[float]]:
     runs, broken = scan_runs(study.folder)
     assert broken == []
     return {run.record["run_id"]: run.metrics["value"].tolist() for run in runs}
@@ -102,17 +102,17 @@ def swept(study: Study, nodes, disaster: Callable[[], None] = lambda: None) -> l
     thread.start()
     ended = list(on_ray(tasks_of(study), study, nodes.address, DEMAND))
     thread.join()
-    assert sorted(outcome.task.run_id for outcome in ended) == sorted(figures(study))
+    assert sorted(outcome.task.run_id for outcome in ended) == sorted(metrics(study))
     return [outcome.state for outcome in ended]
 
 
 @pytest.mark.slow
-def test_all_cells_end_once_with_the_figures_of_one_machine(study, nodes, expected):
+def test_all_cells_end_once_with_the_metrics_of_one_machine(study, nodes, expected):
     assert swept(study, nodes) == ["done"] * 3
-    assert figures(study) == expected
+    assert metrics(study) == expected
     assert list((study.folder / ".sweep").iterdir()) == []
     assert swept(study, nodes) == ["done"] * 3
-    assert figures(study) == expected
+    assert metrics(study) == expected
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_a_cell_whose_worker_is_killed_ends_once_all_the_same(study, nodes, expe
         os.kill(killed[0], signal.SIGKILL)
 
     assert swept(study, nodes, kill) == ["done"] * 3
-    assert figures(study) == expected
+    assert metrics(study) == expected
     assert killed
 
 
@@ -145,7 +145,7 @@ def test_a_cell_whose_node_is_lost_ends_once_on_another(study, nodes, expected):
         assert swept(study, nodes, lose) == ["done"] * 3
     finally:
         nodes.add_node(num_cpus=1, **NODE)
-    assert figures(study) == expected
+    assert metrics(study) == expected
     assert lost
 
 
@@ -165,7 +165,7 @@ def test_a_driver_that_is_killed_is_followed_by_one_that_ends_its_cells(
     driver.wait()
     done = subprocess.run(command, capture_output=True, text=True)
     assert ", 0 failed, 0 elsewhere" in done.stdout, done.stdout + done.stderr
-    assert figures(study) == expected
+    assert metrics(study) == expected
     assert list((study.folder / ".sweep").iterdir()) == []
 
 

@@ -32,7 +32,7 @@ def tasks_of(study, *configs) -> list[Task]:
     return planned([Cell("part", config) for config in configs], study)
 
 
-def figures(study) -> dict[str, list[float]]:
+def metrics(study) -> dict[str, list[float]]:
     runs, broken = scan_runs(study.results)
     assert broken == []
     return {run.record["run_id"]: run.metrics["value"].tolist() for run in runs}
@@ -43,7 +43,7 @@ def test_a_cell_leaves_the_run_that_was_planned_and_nothing_else(study):
     assert task.state(study) == "new"
     assert run_task(task, study).state == "done"
     assert task.state(study) == "done"
-    assert list(figures(study)) == [task.run_id]
+    assert list(metrics(study)) == [task.run_id]
     assert list((study.results / ".sweep").iterdir()) == []
     assert not list(study.results.rglob("*.safetensors"))
 
@@ -75,11 +75,11 @@ def test_a_number_written_otherwise_is_the_same_cell(study):
 def test_workers_do_all_and_again_nothing(study):
     tasks = tasks_of(study, *(replace(CONFIG, seed=seed) for seed in range(3)))
     assert sorted(outcome.state for outcome in locally(tasks, study, 2)) == ["done"] * 3
-    first = figures(study)
+    first = metrics(study)
     assert set(first) == {task.run_id for task in tasks}
     assert all(task.is_done(study) for task in tasks)
     assert [outcome.state for outcome in locally(tasks, study, 1)] == ["done"] * 3
-    assert figures(study) == first
+    assert metrics(study) == first
 
 
 def test_a_cell_that_fails_keeps_its_reason_and_stops_no_other(study, tiny_data, tmp_path):
@@ -212,5 +212,5 @@ def test_a_driver_that_is_killed_is_followed_by_one_that_ends_its_cells(study, t
     configs = [replace(CONFIG, epochs=40, seed=seed) for seed in (0, 1)]
     same = replace(straight, dataset=study.data.name)
     assert {run_task(task, same).state for task in tasks_of(same, *configs)} == {"done"}
-    assert figures(same) == figures(study)
+    assert metrics(same) == metrics(study)
     assert json.loads((runs[0].path / "run.json").read_text())["config"]["epochs"] == 40

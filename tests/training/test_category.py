@@ -101,7 +101,7 @@ def test_a_state_of_another_configuration_is_refused(tiny_data, tmp_path, monkey
 def test_a_damaged_state_is_named_with_the_way_out(tiny_data, tmp_path, content):
     out = tmp_path / "part.safetensors"
     state_path(out).write_bytes(content)
-    with pytest.raises(ValueError, match=r"training\.state.*damaged; remove it to start anew"):
+    with pytest.raises(ValueError, match=r"training\.state.*damaged; remove it to start again"):
         train(tiny_data, "part", CONFIG, out=out)
 
 

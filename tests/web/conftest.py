@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the published figures without any run, which the pages read."""
+    """A copy of the published metrics without any run, which the pages read."""
     shutil.copytree(REPOSITORY / "results/published", tmp_path / "published")
     monkeypatch.setattr(index_cache, "RESULTS", tmp_path)
     monkeypatch.setattr(index_cache, "DATA", tmp_path / "nowhere")
@@ -24,7 +24,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def measured(part_results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """`part_results`, which the pages read; no data set is on disk."""
+    """`part_results`, which the pages read; no dataset is on disk."""
     monkeypatch.setattr(index_cache, "RESULTS", part_results)
     monkeypatch.setattr(index_cache, "DATA", part_results / "nowhere")
     return part_results

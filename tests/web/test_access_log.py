@@ -54,7 +54,7 @@ def test_addresses_are_written_where_the_operator_asks(monkeypatch):
 @pytest.mark.parametrize(
     ("path", "name"),
     [
-        ("/api/v1/judgements/0123456789abcdef/map.tiff", "/api/v1/judgements"),
+        ("/api/v1/judgments/0123456789abcdef/map.tiff", "/api/v1/judgments"),
         ("/live/gradio_api/heartbeat/abc", "/live/gradio_api/heartbeat"),
         ("/live/Secret Name.png", "/live/*"),
         ("/_stcore/upload_file/session/file", "/_stcore/upload_file"),

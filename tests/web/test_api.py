@@ -15,7 +15,7 @@ from rd4ad.data.parts import render
 from rd4ad.runs.index import read_index
 from rd4ad.web import api
 from rd4ad.web.limits import BodyLimit
-from rd4ad.web.live.detectors import BusyError, Detectors, Judgement
+from rd4ad.web.live.detectors import BusyError, Detectors, Judgment
 from rd4ad.web.live.judgments import Kept
 from rd4ad.web.live.uploads import MAX_BYTES
 
@@ -42,7 +42,7 @@ def photo() -> bytes:
     return file.getvalue()
 
 
-def test_the_leaderboard_holds_the_papers_figures_and_ours(client, part_results):
+def test_the_leaderboard_holds_the_papers_metrics_and_ours(client, part_results):
     rows = client.get("/api/v1/leaderboard", params={"metric": "pixel_auroc"}).json()
     cell = [
         r for r in rows
@@ -57,7 +57,7 @@ def test_the_leaderboard_holds_the_papers_figures_and_ours(client, part_results)
     assert ours[0]["kind"] == "reproduced"
 
 
-def test_an_unknown_data_set_has_no_rows_and_an_unknown_figure_is_refused(client):
+def test_an_unknown_dataset_has_no_rows_and_an_unknown_metric_is_refused(client):
     assert client.get("/api/v1/leaderboard", params={"dataset": "none"}).json() == []
     assert client.get("/api/v1/leaderboard", params={"metric": "none"}).status_code == 422
 
@@ -165,22 +165,22 @@ def test_too_many_at_once_are_told_to_come_again(client, photo, monkeypatch):
     assert done.headers["Retry-After"] == "5"
 
 
-def test_the_files_of_a_kept_judgement_can_be_fetched(client, part_results):
+def test_the_files_of_a_kept_judgment_can_be_fetched(client, part_results):
     detectors = Detectors([part_results / "detectors"])
     token = KEPT.keep(detectors.judge("transistor", np.zeros((32, 48, 3), np.uint8)))
     at = {"threshold": 0.4}
-    overlay = client.get(f"/api/v1/judgements/{token}/overlay.png", params=at)
+    overlay = client.get(f"/api/v1/judgments/{token}/overlay.png", params=at)
     assert Image.open(io.BytesIO(overlay.content)).size == (48, 32)
     assert "attachment" in overlay.headers["Content-Disposition"]
-    assert client.get(f"/api/v1/judgements/{token}/map.tiff", params=at).content[:2] == b"II"
-    assert client.get(f"/api/v1/judgements/{token}/answer.json", params=at).json()["score"] > 0
-    assert client.get(f"/api/v1/judgements/{token}/passwd", params=at).status_code == 422
-    assert client.get("/api/v1/judgements/guess/map.tiff", params=at).status_code == 404
+    assert client.get(f"/api/v1/judgments/{token}/map.tiff", params=at).content[:2] == b"II"
+    assert client.get(f"/api/v1/judgments/{token}/answer.json", params=at).json()["score"] > 0
+    assert client.get(f"/api/v1/judgments/{token}/passwd", params=at).status_code == 422
+    assert client.get("/api/v1/judgments/guess/map.tiff", params=at).status_code == 404
 
 
 def test_every_token_is_a_name_that_the_address_takes():
     kept, one = Kept(at_most=1), np.zeros((1, 1), np.float32)
-    judged = Judgement(
+    judged = Judgment(
         "a", np.zeros((1, 1, 3), np.uint8), (1, 1), 0.0, None, (), one, {1: one}, {1: 1.0}
     )
     pattern = api.Name.__metadata__[0].metadata[1].pattern

@@ -46,7 +46,7 @@ def test_the_average_that_its_rows_do_not_give_is_named_with_both_numbers(result
     assert "96.03" in said
 
 
-def test_another_figure_shows_its_own_methods(results, opened):
+def test_another_metric_shows_its_own_methods(results, opened):
     page = opened()
     page.segmented_control("metric").set_value("pro").run()
     table = page.dataframe[0].value
@@ -59,7 +59,7 @@ def test_sizes_and_sources_narrow_the_table(results, opened):
     page.multiselect("size").set_value(["128"]).run()
     assert set(page.dataframe[0].value.columns) == {"○ MKD 128", "○ RD4AD 128"}
     page.button_group("by").set_value(["Third parties"]).run()
-    assert any("No figure matches" in info.value for info in page.info)
+    assert any("No metric matches" in info.value for info in page.info)
 
 
 def test_two_columns_are_compared_with_wins_ties_and_losses(results, opened):
@@ -69,12 +69,12 @@ def test_two_columns_are_compared_with_wins_ties_and_losses(results, opened):
     assert any("11 win, 0 tie, 4 loss over 15" in m.value for m in page.markdown)
 
 
-def test_a_clicked_cell_shows_where_its_figure_comes_from(results, opened):
+def test_a_clicked_cell_shows_where_its_metric_comes_from(results, opened):
     page = opened()
     page.query_params["at"] = "transistor|○ RD4AD 256"
     page.run()
     card = page.dataframe[0].value.set_index("what")["is"]
-    assert card["Figure"] == "92.5"
+    assert card["Metric"] == "92.5"
     assert "arXiv 2201.10703" in card["Source"]
 
 
@@ -93,7 +93,7 @@ def test_fractions_are_printed_with_three_decimals(results, opened):
     page.segmented_control("units").set_value("fraction").run()
     page.query_params["at"] = "transistor|○ RD4AD 256"
     page.run()
-    assert page.dataframe[0].value.set_index("what")["is"]["Figure"] == "0.925"
+    assert page.dataframe[0].value.set_index("what")["is"]["Metric"] == "0.925"
 
 
 def test_without_a_run_the_page_says_which_command_stores_one(results, opened):
@@ -164,12 +164,12 @@ def test_no_layer_chosen_is_an_instruction_and_no_error(measured, opened):
     assert "Choose at least one layer" in page.info[0].value
 
 
-def test_the_limitation_case_stands_beside_the_papers_four_figures(results, opened):
+def test_the_limitation_case_stands_beside_the_papers_four_metrics(results, opened):
     table = opened("pages/limitations.py").dataframe[0].value
     assert table["○ Paper, WR50"].tolist() == pytest.approx([0.925, 0.945, 0.973, 0.976])
 
 
-def test_the_grid_is_that_of_the_stored_figures(measured, opened):
+def test_the_grid_is_that_of_the_stored_metrics(measured, opened):
     page = opened("pages/ablations.py")
     page.selectbox("across").set_value("fusion").run()
     grid = page.dataframe[0].value
@@ -210,7 +210,7 @@ def test_settings_that_no_run_has_together_are_told_with_those_that_there_are(
     said = page.info[0].value
     assert "No run has these settings together" in said
     assert said.count("compact, 64 px") == 2
-    page.selectbox("across").set_value("epochs").run()  # what was held is held anew
+    page.selectbox("across").set_value("epochs").run()  # what was held is held again
     assert page.dataframe[0].value.shape == (7, 1)
 
 
@@ -261,7 +261,7 @@ def test_runs_of_a_category_are_shown_with_what_their_intervals_mean(measured, o
     assert any("95% interval over test images" in caption.value for caption in page.caption)
 
 
-def test_a_measured_figure_stands_beside_what_the_papers_print_with_both_backbones(opened):
+def test_a_measured_metric_stands_beside_what_the_papers_print_with_both_backbones(opened):
     page = opened("pages/category.py")  # on the repository's own results: transistor of MVTec AD
     tables = [frame.value for frame in page.dataframe if "Reported" in frame.value]
     assert len(tables) == 1
@@ -306,7 +306,7 @@ def novelties(novelty_results, novelty_data, monkeypatch):
 
 def test_the_novelty_page_has_a_row_a_class_and_their_mean_beside_the_papers(novelties, opened):
     page = opened("pages/novelty.py")
-    overview = page.dataframe[0].value.set_index("Data set")
+    overview = page.dataframe[0].value.set_index("Dataset")
     assert overview.loc["FashionMNIST", "○ Paper"] == "95.0"
     assert "±" in overview.loc["FashionMNIST", "● Ours"]
     assert "Not measured here" in overview.loc["MNIST", "Note"]

@@ -57,7 +57,7 @@ def render(
         defect_type: one of the category's, or "good" for none.
         index: which image of its kind, from 0.
         split: "train" or "test"; both have pictures of their own.
-        seed: of the whole data set.
+        seed: of the whole dataset.
         size_px: side of the picture.
 
     Raises:

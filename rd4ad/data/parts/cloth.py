@@ -9,7 +9,7 @@ from rd4ad.data.parts.fields import (
     Field,
     Scene,
     blob,
-    colour,
+    color,
     curve,
     empty,
     grain,
@@ -91,7 +91,7 @@ def _threads(weave: Weave, rng: Generator) -> Field:
         paints.append(tone[k][thread] * (1 + 0.10 * twist))
     warp_on_top = heights[0] > heights[1]
     height = np.maximum(heights[0], heights[1]).astype(np.float32)
-    dyes = colour("#49678f"), colour("#c3c8cc")
+    dyes = color("#49678f"), color("#c3c8cc")
     tones = np.where(warp_on_top, paints[0], paints[1])
     light = np.where(warp_on_top[..., None], dyes[0], dyes[1]) * tones[..., None]
     depth = ramp(-1.6, 1.4, height)
@@ -111,7 +111,7 @@ def _tear(weave: Weave, rng: Generator) -> Field:
 
 
 def _misweave(weave: Weave, rng: Generator) -> Field:
-    """Let a few threads float over their neighbours."""
+    """Let a few threads float over their neighbors."""
     n_across, n_along = int(rng.integers(1, 4)), int(rng.integers(6, 16))
     i, j = rng.integers(MARGIN + 2, N_THREADS - MARGIN - 18, 2).tolist()
     table = weave.warp_over
@@ -126,7 +126,7 @@ def _misweave(weave: Weave, rng: Generator) -> Field:
     across, along = (weave.u, weave.v) if is_warp else (weave.v, weave.u)
     changed = (table != before).astype(np.float32)
     near = np.zeros_like(changed)
-    for di in (-1, 0, 1):  # the neighbours' crimp changes with it
+    for di in (-1, 0, 1):  # the neighbors' crimp changes with it
         for dj in (-1, 0, 1):
             near = np.maximum(near, np.roll(changed, (di, dj), (0, 1)))
     return near[across.astype(int), along.astype(int)]
@@ -138,7 +138,7 @@ def _stain(light: Field, rng: Generator) -> tuple[Field, Field]:
     edge = edge + 1.2 * noise(rng, 5, 2)
     alpha = ramp(2.0, -2.0, edge)
     rim = np.exp(-((edge + 2) ** 2) / 6)
-    dye = colour(str(rng.choice(["#8a6a44", "#6b5a55", "#a58a4a"])))
+    dye = color(str(rng.choice(["#8a6a44", "#6b5a55", "#a58a4a"])))
     strength = alpha * rng.uniform(0.55, 0.9) * (0.8 + 0.2 * rim)
     filtered = light * (dye / dye.max()) * 0.75
     return over(light, filtered.astype(np.float32), strength), alpha
@@ -153,7 +153,7 @@ def _loose_thread(light: Field, rng: Generator) -> tuple[Field, Field]:
     shadow = 0.55 * moved(inside(line.distance - half, 3.0), 2.0, 2.0)
     profile = np.sqrt(np.maximum(1 - (line.distance / 1.6) ** 2, 0.05))
     twist = 1 + 0.2 * np.sin(3.2 * line.along + 2.0 * line.side * line.distance)
-    dye = colour(str(rng.choice(["#c3c8cc", "#c9cbd0", "#5a7599"])))
+    dye = color(str(rng.choice(["#c3c8cc", "#c9cbd0", "#5a7599"])))
     paint = dye * (profile * twist * (1 - 0.1 * line.side))[..., None]
     light = over(light * (1 - shadow)[..., None], paint.astype(np.float32), body)
     return light, np.maximum(body, ramp(0.1, 0.3, shadow))

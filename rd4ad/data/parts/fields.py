@@ -1,4 +1,4 @@
-"""Building blocks of the generated parts: noise, shapes, strokes, light and colour on one grid.
+"""Building blocks of the generated parts: noise, shapes, strokes, light and color on one grid.
 
 Every scene is drawn in linear light on a grid of 512 x 512 points and photographed at 256 px or so;
 lengths and positions are in px of a 256 px image, so the grid's step is half a px. Fields are
@@ -19,7 +19,7 @@ from PIL import Image
 GRID = 512
 EXTENT_PX = 256.0
 STEP_PX = EXTENT_PX / GRID
-CENTRE_PX = EXTENT_PX / 2
+CENTER_PX = EXTENT_PX / 2
 FAR_PX = 1e3
 LIGHT = (-0.5, -0.55, 0.67)  # towards the lamp: x right, y down, z out of the picture
 
@@ -57,10 +57,10 @@ class Stroke:
     length: float
 
 
-def colour(code: str) -> Field:
-    """Return linear light (3,) for an sRGB code: `colour("#ffffff")` is white.
+def color(code: str) -> Field:
+    """Return linear light (3,) for an sRGB code: `color("#ffffff")` is white.
 
-    >>> colour("#ffffff").tolist()
+    >>> color("#ffffff").tolist()
     [1.0, 1.0, 1.0]
     """
     values = [int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)]
@@ -88,16 +88,16 @@ def empty() -> Field:
     return np.zeros((GRID, GRID), np.float32)
 
 
-def turned(angle: float, centre: Point = (CENTRE_PX, CENTRE_PX)) -> tuple[Field, Field]:
-    """Return coordinates (u, v) about `centre`, turned by `angle` radians (clockwise on screen).
+def turned(angle: float, center: Point = (CENTER_PX, CENTER_PX)) -> tuple[Field, Field]:
+    """Return coordinates (u, v) about `center`, turned by `angle` radians (clockwise on screen).
 
-    >>> u, v = turned(0.0, centre=(0.25, 0.25))
+    >>> u, v = turned(0.0, center=(0.25, 0.25))
     >>> u[0, :3].tolist(), v[:3, 0].tolist()
     ([0.0, 0.5, 1.0], [0.0, 0.5, 1.0])
     """
     y, x = coordinates()
     c, s = math.cos(angle), math.sin(angle)
-    dx, dy = x - centre[0], y - centre[1]
+    dx, dy = x - center[0], y - center[1]
     return dx * c + dy * s, dy * c - dx * s
 
 
@@ -180,7 +180,7 @@ def box(u: Field, v: Field, half: tuple[float, float], corner_px: float = 0.0) -
 
 def blob(
     rng: Generator,
-    centre: Point,
+    center: Point,
     radius_px: float,
     roughness: float = 0.25,
     elongation: float = 1.0,
@@ -188,19 +188,19 @@ def blob(
 ) -> Field:
     """Return about the signed distance to an irregular round shape.
 
-    >>> distance = blob(np.random.default_rng(0), centre=(128, 128), radius_px=20)
+    >>> distance = blob(np.random.default_rng(0), center=(128, 128), radius_px=20)
     >>> bool(distance[256, 256] < 0), bool(distance[0, 0] > 0)
     (True, True)
 
     Args:
         rng: source of randomness.
-        centre: its middle.
+        center: its middle.
         radius_px: mean radius.
         roughness: how far the outline strays, as a share of the radius.
         elongation: length over width.
         angle: of its length, radians; None for any.
     """
-    u, v = turned(rng.uniform(0, math.pi) if angle is None else angle, centre)
+    u, v = turned(rng.uniform(0, math.pi) if angle is None else angle, center)
     u, v = u / math.sqrt(elongation), v * math.sqrt(elongation)
     theta = np.linspace(-math.pi, math.pi, 721)
     edge = np.ones(721)
@@ -311,7 +311,7 @@ def moved(field: Field, x_px: float, y_px: float) -> Field:
 def over(base: Field, paint: Field, alpha: Field) -> Field:
     """Return `paint` laid over `base` (512, 512, 3) with opacity `alpha` (512, 512).
 
-    >>> over(np.zeros((1, 1, 3)), colour("#ffffff"), np.full((1, 1), 0.25)).tolist()
+    >>> over(np.zeros((1, 1, 3)), color("#ffffff"), np.full((1, 1), 0.25)).tolist()
     [[[0.25, 0.25, 0.25]]]
     """
     return base + (paint - base) * alpha[..., None]

@@ -1,4 +1,4 @@
-"""A ceramic tile: grey stoneware with dark and pale flecks."""
+"""A ceramic tile: gray stoneware with dark and pale flecks."""
 
 import math
 
@@ -9,7 +9,7 @@ from rd4ad.data.parts.fields import (
     Field,
     Scene,
     blob,
-    colour,
+    color,
     curve,
     empty,
     gloss,
@@ -23,7 +23,7 @@ from rd4ad.data.parts.fields import (
     wander,
 )
 
-DEFECTS = ("crack", "chip", "glue", "grey_stroke")
+DEFECTS = ("crack", "chip", "glue", "gray_stroke")
 
 
 def draw(part: Generator, flaw: Generator, kind: str | None) -> Scene:
@@ -36,16 +36,16 @@ def draw(part: Generator, flaw: Generator, kind: str | None) -> Scene:
     light, height = _stone(part)
     if kind is None:
         return Scene(light, empty())
-    defects = {"crack": _crack, "chip": _chip, "glue": _glue, "grey_stroke": _grey_stroke}
+    defects = {"crack": _crack, "chip": _chip, "glue": _glue, "gray_stroke": _gray_stroke}
     return Scene(*defects[kind](light, height, flaw))
 
 
 def _stone(rng: Generator) -> tuple[Field, Field]:
-    clay = colour("#b3afa6") * rng.normal(1, 0.02)
+    clay = color("#b3afa6") * rng.normal(1, 0.02)
     patches, flecks, chalk = noise(rng, 22, 3), noise(rng, 7, 3), noise(rng, 9, 3)
     light = clay * (1 + 0.09 * patches + 0.03 * grain(rng))[..., None]
-    light = over(light, colour("#4c4a48"), 0.85 * ramp(1.15, 1.6, flecks + 0.3 * patches))
-    light = over(light, colour("#dedad2"), 0.8 * ramp(1.2, 1.7, chalk))
+    light = over(light, color("#4c4a48"), 0.85 * ramp(1.15, 1.6, flecks + 0.3 * patches))
+    light = over(light, color("#dedad2"), 0.8 * ramp(1.2, 1.7, chalk))
     height = 0.10 * noise(rng, 4, 2) + 0.35 * noise(rng, 60, 1)
     light = light * shade(height)[..., None] + 0.03 * gloss(height, 30)[..., None]
     return light.astype(np.float32), height
@@ -59,7 +59,7 @@ def _crack(light: Field, height: Field, rng: Generator) -> tuple[Field, Field]:
     gap = inside(line.distance - half)
     edge = ramp(half + 2.2, half, line.distance) * (line.side > 0)
     light = over(light, light * 1.25 + 0.03, 0.6 * edge)
-    light = over(light, colour("#2b2927"), 0.92 * gap)
+    light = over(light, color("#2b2927"), 0.92 * gap)
     return light, np.maximum(gap, ramp(0.2, 0.5, edge))
 
 
@@ -68,7 +68,7 @@ def _chip(light: Field, height: Field, rng: Generator) -> tuple[Field, Field]:
     edge = blob(rng, (x, y), rng.uniform(7, 19), 0.35, rng.uniform(1, 1.7))
     hollow = inside(edge)
     depth = np.minimum(-edge, 6) * hollow * 0.55 + 0.8 * noise(rng, 3, 2) * hollow
-    body = colour("#d5c6ad") * (shade(-depth) * (1 + 0.06 * grain(rng)))[..., None]
+    body = color("#d5c6ad") * (shade(-depth) * (1 + 0.06 * grain(rng)))[..., None]
     return over(light, body.astype(np.float32), hollow), hollow
 
 
@@ -78,12 +78,12 @@ def _glue(light: Field, height: Field, rng: Generator) -> tuple[Field, Field]:
     film = inside(edge, 1.5)
     dome = np.sqrt(np.maximum(1 - np.exp(np.minimum(edge, 0) / 5), 0)) * 2.2 * film
     dome += 0.25 * noise(rng, 9, 2) * film
-    tinted = light * colour("#e6d9b0") * 0.95 + colour("#b59b5a") * 0.10
+    tinted = light * color("#e6d9b0") * 0.95 + color("#b59b5a") * 0.10
     shine = 0.75 * gloss(dome, 60)[..., None] + 0.25 * (shade(dome) - 1)[..., None]
     return over(light, np.clip(tinted + shine, 0, 1.2).astype(np.float32), 0.9 * film), film
 
 
-def _grey_stroke(light: Field, height: Field, rng: Generator) -> tuple[Field, Field]:
+def _gray_stroke(light: Field, height: Field, rng: Generator) -> tuple[Field, Field]:
     start = tuple(rng.uniform(60, 196, 2).tolist())
     path = curve(wander(rng, start, rng.uniform(0, 2 * math.pi), rng.uniform(45, 110), 0.2), 40)
     half = rng.uniform(2.5, 6.5)
@@ -91,4 +91,4 @@ def _grey_stroke(light: Field, height: Field, rng: Generator) -> tuple[Field, Fi
     rough = line.distance - half + 0.9 * noise(rng, 3, 2)
     streaks = np.clip(0.75 + 0.35 * noise(rng, 2.5, 2), 0, 1)
     paint = inside(rough, 1.2)
-    return over(light, colour("#6f7276"), 0.8 * paint * streaks), paint
+    return over(light, color("#6f7276"), 0.8 * paint * streaks), paint

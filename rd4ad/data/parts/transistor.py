@@ -19,7 +19,7 @@ from rd4ad.data.parts.fields import (
     Scene,
     blob,
     box,
-    colour,
+    color,
     empty,
     gloss,
     grain,
@@ -103,15 +103,15 @@ def _cast(signed: Field) -> Field:
 
 def _board(rng: Generator, home: tuple[float, float], angle: float) -> Field:
     u, v = turned(angle, home)
-    resin = colour("#b98f5c") * (1 + 0.05 * noise(rng, 40, 2) + 0.035 * grain(rng))[..., None]
+    resin = color("#b98f5c") * (1 + 0.05 * noise(rng, 40, 2) + 0.035 * grain(rng))[..., None]
     fibres = 0.03 * noise(rng, (1.5, 30), 2) + 0.03 * noise(rng, (30, 1.5), 2)
     light = resin * (1 + fibres)[..., None]
     du = (u + PITCH / 2) % PITCH - PITCH / 2
     dv = (v - LEAD_END + PITCH / 2) % PITCH - PITCH / 2
     r = np.hypot(du, dv)
-    pad = colour("#c77b45") * (0.8 + 0.25 * shade(0.8 * np.minimum(8.5 - r, 1.5)))[..., None]
+    pad = color("#c77b45") * (0.8 + 0.25 * shade(0.8 * np.minimum(8.5 - r, 1.5)))[..., None]
     light = over(light, pad.astype(np.float32), inside(r - 8.0, 1.2))
-    hole = colour("#1d1712") * (1 + 0.6 * ramp(0, 4, du + dv))[..., None]
+    hole = color("#1d1712") * (1 + 0.6 * ramp(0, 4, du + dv))[..., None]
     return over(light, hole.astype(np.float32), inside(r - 4.3, 1.0)).astype(np.float32)
 
 
@@ -122,16 +122,16 @@ def _component(board: Field, u: Field, v: Field, leads: list[Field], rng: Genera
     shadow = 0.55 * moved(inside(metal, 4.0), 2, 3)
     light = over(light, light * 0.25, shadow)
     round_ = np.sqrt(np.maximum(1 - (1 + np.minimum(metal, 0) / LEAD_HALF) ** 2, 0)) * LEAD_HALF
-    tin = colour("#c4c6c8") * (0.25 + 0.5 * shade(round_ * 0.7) + 0.04 * streaks)[..., None]
+    tin = color("#c4c6c8") * (0.25 + 0.5 * shade(round_ * 0.7) + 0.04 * streaks)[..., None]
     tin = tin + 0.55 * gloss(round_ * 0.7, 18)[..., None]
     light = over(light, tin.astype(np.float32), inside(metal, 0.9))
     case = _case(u, v)
     light = over(light, light * 0.2, 0.6 * moved(inside(case, 9.0), 5, 7))
     height = 0.9 * np.minimum(-case, 7.0) + 0.09 * scuffs + 0.3 * sheen
-    black = colour("#2c2d30") * (0.35 + 0.65 * shade(height) + 0.03 * scuffs)[..., None]
+    black = color("#2c2d30") * (0.35 + 0.65 * shade(height) + 0.03 * scuffs)[..., None]
     black = black + 0.10 * gloss(height, 9)[..., None]
     light = over(light, black.astype(np.float32), inside(case, 1.1))
-    return over(light, colour("#b9b8b0"), 0.75 * _print(u, v)).astype(np.float32)
+    return over(light, color("#b9b8b0"), 0.75 * _print(u, v)).astype(np.float32)
 
 
 @cache
@@ -202,5 +202,5 @@ def _damaged(light: Field, u: Field, v: Field, rng: Generator) -> tuple[Field, F
     edge = blob(rng, (x / 2, y / 2), rng.uniform(8, 17), 0.35, rng.uniform(1, 1.8))
     gone = inside(edge, 1.0) * inside(_case(u, v), 1.0)
     relief = 3 * noise(rng, 6, 3) + np.minimum(-edge, 5) * -0.5
-    filler = colour("#8b8880") * (0.2 + 0.7 * shade(relief * 0.4) + 0.05 * grain(rng))[..., None]
+    filler = color("#8b8880") * (0.2 + 0.7 * shade(relief * 0.4) + 0.05 * grain(rng))[..., None]
     return over(light, filler.astype(np.float32), gone).astype(np.float32), gone

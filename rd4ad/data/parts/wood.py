@@ -9,7 +9,7 @@ from rd4ad.data.parts.fields import (
     Field,
     Scene,
     blob,
-    colour,
+    color,
     empty,
     grain,
     inside,
@@ -21,7 +21,7 @@ from rd4ad.data.parts.fields import (
     wander,
 )
 
-DEFECTS = ("scratch", "knot_hole", "liquid", "colour_spot")
+DEFECTS = ("scratch", "knot_hole", "liquid", "color_spot")
 RING_PX = 13.0
 
 
@@ -39,7 +39,7 @@ def draw(part: Generator, flaw: Generator, kind: str | None) -> Scene:
         "scratch": _scratch,
         "knot_hole": _knot_hole,
         "liquid": _liquid,
-        "colour_spot": _colour_spot,
+        "color_spot": _color_spot,
     }
     return Scene(*defects[kind](light, flaw))
 
@@ -50,7 +50,7 @@ def _board(rng: Generator) -> Field:
     phase = drift / RING_PX * (1 + 0.05 * noise(rng, (200, 60))) + rng.uniform(0, 1)
     ring = phase - np.floor(phase)
     late = ramp(0.25, 0.92, ring) * ramp(1.0, 0.93, ring)  # slow to darken, quick to end
-    early, dense = colour("#dcb27c") * rng.normal(1, 0.02), colour("#9a6436")
+    early, dense = color("#dcb27c") * rng.normal(1, 0.02), color("#9a6436")
     light = over(np.broadcast_to(early, (*late.shape, 3)), dense, 0.62 * late)
     fibres = 0.06 * noise(rng, (70, 1.3), 2) + 0.035 * grain(rng)
     pores = ramp(1.7, 2.3, noise(rng, (16, 1.2)))
@@ -67,7 +67,7 @@ def _scratch(light: Field, rng: Generator) -> tuple[Field, Field]:
         half = rng.uniform(0.6, 1.3) * np.sqrt(np.clip(line.along / 12, 0.1, 1))
         groove = inside(line.distance - half)
         lip = inside(line.distance - half - 0.9) * (line.side > 0)
-        light = over(light, light * 0.6 + colour("#f3dcb4") * 0.45, 0.85 * lip)
+        light = over(light, light * 0.6 + color("#f3dcb4") * 0.45, 0.85 * lip)
         light = over(light, light * 0.38, 0.85 * groove)
         mask = np.maximum(mask, np.maximum(groove, lip))
     return light, mask
@@ -78,7 +78,7 @@ def _knot_hole(light: Field, rng: Generator) -> tuple[Field, Field]:
     radius = rng.uniform(5, 15)
     edge = blob(rng, (x, y), radius, 0.16, rng.uniform(1, 1.5), math.pi / 2)
     hole, rim = inside(edge, 1.2), inside(edge - 3.5, 2.5)
-    wall = colour("#3a2212") * (1 + 0.5 * ramp(-8, 0, edge) + 0.1 * grain(rng))[..., None]
+    wall = color("#3a2212") * (1 + 0.5 * ramp(-8, 0, edge) + 0.1 * grain(rng))[..., None]
     light = over(light, light * 0.5, 0.8 * rim)
     return over(light, wall.astype(np.float32), hole), rim
 
@@ -93,8 +93,8 @@ def _liquid(light: Field, rng: Generator) -> tuple[Field, Field]:
     return over(light, soaked, wet * rng.uniform(0.55, 0.95) * (0.8 + 0.2 * rim)), wet
 
 
-def _colour_spot(light: Field, rng: Generator) -> tuple[Field, Field]:
+def _color_spot(light: Field, rng: Generator) -> tuple[Field, Field]:
     x, y = rng.uniform(40, 216, 2).tolist()
     spot = inside(blob(rng, (x, y), rng.uniform(3, 13), 0.25, rng.uniform(1, 2)), 1.3)
-    dye = colour(str(rng.choice(["#8f2f2a", "#2f5d8a", "#3f6b3a", "#d8d4c8"])))
+    dye = color(str(rng.choice(["#8f2f2a", "#2f5d8a", "#3f6b3a", "#d8d4c8"])))
     return over(light, dye * 0.85 + light * 0.2, 0.85 * spot), spot

@@ -1,4 +1,4 @@
-"""How sure the figures on the pages are: intervals, differences of two columns, spread of seeds."""
+"""How sure the metrics on the pages are: intervals, differences of two columns, spread of seeds."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,13 +8,13 @@ import pandas as pd
 from rd4ad.runs.comparison import NOT_STORED, Difference, Resampled, differences
 from rd4ad.runs.store import Run
 from rd4ad.web.explorer.screens.leaderboard import AVERAGES, PRO_DEFINITIONS, labels
-from rd4ad.web.explorer.tables import FIGURES, Text, readable, with_interval
+from rd4ad.web.explorer.tables import METRIC_NAMES, Text, readable, with_interval
 
 Runs = Callable[[tuple[str, ...]], Resampled]
 
 
 def measured_metric(cell: "pd.Series[Any]") -> str:
-    """Return the name that runs store a cell's figure under; PRO has one a definition.
+    """Return the name that runs store a cell's metric under; PRO has one a definition.
 
     >>> measured_metric(pd.Series({"metric": "pro", "definition": "MVTec, limit 0.05"}))
     'aupro_0.05'
@@ -55,7 +55,7 @@ def _told(
 ) -> Difference:
     values = float(first["value"]), float(second["value"])
     if any(cell["kind"] != "reproduced" for cell in (first, second)):
-        return Difference(*values, reason="a source printed the figure and no scores of its images")
+        return Difference(*values, reason="a source printed the metric and no scores of its images")
     metrics = [measured_metric(cell) for cell in (first, second)]
     if metrics[0] != metrics[1]:
         return Difference(*values, reason="the columns are of two definitions")
@@ -89,14 +89,14 @@ def verdict(told: Mapping[str, Difference]) -> str:
     return " ".join(said)
 
 
-def figure_card(run: Run, cell: "pd.Series[Any]", text: Text) -> dict[str, str]:
-    """Return what to say of a run's own figure, of the kind that a cell has, with its interval."""
+def metric_card(run: Run, cell: "pd.Series[Any]", text: Text) -> dict[str, str]:
+    """Return what to say of a run's own metric, of the kind that a cell has, with its interval."""
     mine = run.metrics["is_default"] & (run.metrics["metric"] == measured_metric(cell))
     own = run.metrics[mine].to_dict("records")[0]
     said = with_interval(own["value"], own["ci_low"], own["ci_high"], text)
     if pd.isna(own["ci_low"]):
-        return {"Figure": f"{said}; {own['reason'] or NOT_STORED}"}
-    return {"Figure": f"{said}, 95% interval over test images"}
+        return {"Metric": f"{said}; {own['reason'] or NOT_STORED}"}
+    return {"Metric": f"{said}, 95% interval over test images"}
 
 
 def seeds_table(spread: pd.DataFrame, text: Text) -> pd.DataFrame:
@@ -104,7 +104,7 @@ def seeds_table(spread: pd.DataFrame, text: Text) -> pd.DataFrame:
 
     Args:
         spread: of one category; see `rd4ad.runs.comparison.seed_spread`.
-        text: prints one figure.
+        text: prints one metric.
     """
     spread = spread.dropna(subset="sd")
     settings = {
@@ -114,6 +114,6 @@ def seeds_table(spread: pd.DataFrame, text: Text) -> pd.DataFrame:
     }  # fmt: skip
     said = [f"{text(m)} ± {text(sd)}" for m, sd in zip(spread["mean"], spread["sd"], strict=True)]
     table = spread.assign(said=said).pivot(index=list(settings), columns="metric", values="said")
-    figures = {name: title for name, title in FIGURES.items() if name in table}
-    table = table.reset_index()[[*settings, *figures]]
-    return readable(table).rename(columns=settings | figures)
+    metrics = {name: title for name, title in METRIC_NAMES.items() if name in table}
+    table = table.reset_index()[[*settings, *metrics]]
+    return readable(table).rename(columns=settings | metrics)

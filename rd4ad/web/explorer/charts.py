@@ -1,4 +1,4 @@
-"""Plotly figures from stored numbers; they compute nothing but bins. No torch, no Streamlit."""
+"""Plotly metrics from stored numbers; they compute nothing but bins. No torch, no Streamlit."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
-from rd4ad.web.explorer.style import ACCENT, DEFECT, NORMAL, SERIES, colour, marker
+from rd4ad.web.explorer.style import ACCENT, DEFECT, NORMAL, SERIES, color, marker
 
 AXES = {
     "image_roc": ("False-positive rate of images", "True-positive rate of images"),
@@ -29,15 +29,15 @@ _HEIGHT_PX = 380
 _BINS = 36
 
 
-def _figure(height_px: int = _HEIGHT_PX, **layout: Any) -> go.Figure:
-    figure = go.Figure()
-    figure.update_layout(
+def _chart_base(height_px: int = _HEIGHT_PX, **layout: Any) -> go.Figure:
+    chart = go.Figure()
+    chart.update_layout(
         height=height_px,
         margin={"l": 10, "r": 10, "t": 34, "b": 10},
         legend={"orientation": "h", "y": -0.22, "x": 0},
         **layout,
     )
-    return figure
+    return chart
 
 
 def curve_chart(
@@ -56,21 +56,21 @@ def curve_chart(
         at: a threshold: the point that it gives is marked on every curve.
     """
     legend_px = 20 * max(len(curves) - 4, 0)  # which would else lie over the axis
-    figure = _figure(_HEIGHT_PX + legend_px, title=CURVES[kind], hovermode="closest")
+    chart = _chart_base(_HEIGHT_PX + legend_px, title=CURVES[kind], hovermode="closest")
     for i, (label, curve) in enumerate(curves.items()):
         hue = SERIES[i % len(SERIES)]
         x, y, threshold = (curve[name].to_numpy() for name in ("x", "y", "threshold"))
         if limit is not None and i == 0:
             inside = x <= limit
             edge = np.interp(limit, x, y)
-            figure.add_scatter(
+            chart.add_scatter(
                 x=np.r_[x[inside], limit], y=np.r_[y[inside], edge], mode="lines",
                 line={"width": 0}, fill="tozeroy", fillcolor=_clear(hue), hoverinfo="skip",
                 showlegend=False,
             )  # fmt: skip
         # Drawn in 32 bits: finer than any screen, and half the bytes of a page of curves.
         drawn = {"x": x, "y": y, "customdata": threshold}
-        figure.add_scatter(
+        chart.add_scatter(
             **{name: values.astype(np.float32) for name, values in drawn.items()},
             mode="lines", name=label,
             line={"color": hue, "width": 2, "dash": ("solid", "dash", "dot")[i // len(SERIES) % 3]},
@@ -80,19 +80,19 @@ def curve_chart(
         if at is not None and len(threshold):
             nearest = int(np.searchsorted(-threshold, -at, side="right")) - 1
             nearest = max(nearest, 0)
-            figure.add_scatter(
+            chart.add_scatter(
                 x=[x[nearest]], y=[y[nearest]], mode="markers", showlegend=False,
                 marker={"color": hue, "size": 12, "line": {"color": "white", "width": 2}},
                 hovertemplate=f"threshold {at:.4f}<br>%{{x:.3f}}, %{{y:.3f}}<extra>{label}</extra>",
             )  # fmt: skip
     if limit is not None:
-        figure.add_vline(x=limit, line={"dash": "dot", "color": "gray"})
-        figure.add_annotation(x=limit, y=0.02, text=f"limit {limit:g}", showarrow=False, xshift=32)
+        chart.add_vline(x=limit, line={"dash": "dot", "color": "gray"})
+        chart.add_annotation(x=limit, y=0.02, text=f"limit {limit:g}", showarrow=False, xshift=32)
     if kind.endswith("roc"):
-        figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"dash": "dot", "color": "gray"})
-    figure.update_xaxes(title=AXES[kind][0], range=[0, 1], constrain="domain")
-    figure.update_yaxes(title=AXES[kind][1], range=[0, 1.02])
-    return figure.update_layout(showlegend=len(curves) > 1)
+        chart.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"dash": "dot", "color": "gray"})
+    chart.update_xaxes(title=AXES[kind][0], range=[0, 1], constrain="domain")
+    chart.update_yaxes(title=AXES[kind][1], range=[0, 1.02])
+    return chart.update_layout(showlegend=len(curves) > 1)
 
 
 def _clear(hue: str) -> str:
@@ -107,19 +107,19 @@ def histogram(
 
     Args:
         images: label, defect_type and score of every test image.
-        by_type: one colour a defect type instead of one for all defects.
+        by_type: one color a defect type instead of one for all defects.
         threshold: marked if given.
     """
-    figure = _figure(barmode="stack" if by_type else "overlay", title="Scores of test images")
+    chart = _chart_base(barmode="stack" if by_type else "overlay", title="Scores of test images")
     for name, scores, hue in _groups(images, by_type):
-        _add_bars(figure, images["score"], name, scores, hue, opacity=1.0 if by_type else 0.75)
+        _add_bars(chart, images["score"], name, scores, hue, opacity=1.0 if by_type else 0.75)
     if threshold is not None:
-        figure.add_vline(x=threshold, line={"color": "gray", "width": 2})
-        figure.add_annotation(x=threshold, y=1, yref="paper", text="threshold", showarrow=False,
+        chart.add_vline(x=threshold, line={"color": "gray", "width": 2})
+        chart.add_annotation(x=threshold, y=1, yref="paper", text="threshold", showarrow=False,
                               yshift=10)  # fmt: skip
-    figure.update_xaxes(title="Anomaly score")
-    figure.update_yaxes(title="Images")
-    return figure
+    chart.update_xaxes(title="Anomaly score")
+    chart.update_yaxes(title="Images")
+    return chart
 
 
 def _groups(
@@ -138,12 +138,12 @@ def _groups(
 
 
 def _add_bars(
-    figure: go.Figure, everything: pd.Series, name: str, scores: pd.Series, hue: str, **more: Any
+    chart: go.Figure, everything: pd.Series, name: str, scores: pd.Series, hue: str, **more: Any
 ) -> None:
     edges = np.linspace(everything.min(), everything.max(), _BINS + 1)
     counts, _ = np.histogram(scores, edges)
     place = {key: more.pop(key) for key in ("row", "col") if key in more}
-    figure.add_trace(
+    chart.add_trace(
         go.Bar(
             x=(edges[1:] + edges[:-1]) / 2,
             y=counts,
@@ -172,28 +172,28 @@ def small_histograms(
         name.replace("_", " ") + ("<br>no run" if images is None else "")
         for name, images in tables.items()
     ]
-    figure = make_subplots(
+    chart = make_subplots(
         rows, columns, subplot_titles=titles,
         vertical_spacing=0.6 / rows, horizontal_spacing=0.03,
     )  # fmt: skip
     for i, images in enumerate(tables.values()):
         place = {"row": i // columns + 1, "col": i % columns + 1}
         if images is None:
-            figure.update_xaxes(visible=False, **place)
-            figure.update_yaxes(visible=False, **place)
+            chart.update_xaxes(visible=False, **place)
+            chart.update_yaxes(visible=False, **place)
             continue
         for name, scores, hue in _groups(images, by_type=False, others=others):
-            _add_bars(figure, images["score"], name, scores, hue, opacity=0.75, showlegend=False,
+            _add_bars(chart, images["score"], name, scores, hue, opacity=0.75, showlegend=False,
                       **place)  # fmt: skip
-    figure.update_layout(
+    chart.update_layout(
         height=150 * rows + 40, barmode="overlay", margin={"l": 10, "r": 10, "t": 50, "b": 10}
     )
-    figure.update_yaxes(showticklabels=False)
-    return figure
+    chart.update_yaxes(showticklabels=False)
+    return chart
 
 
 def dots(cells: pd.DataFrame, labels: Sequence[str], factor: float, unit: str) -> go.Figure:
-    """Return the figures of one category as a strip of dots, best on the right.
+    """Return the metrics of one category as a strip of dots, best on the right.
 
     Args:
         cells: rows with `value`, `method` and `kind`; see `rd4ad.web.explorer.screens.leaderboard`.
@@ -202,21 +202,21 @@ def dots(cells: pd.DataFrame, labels: Sequence[str], factor: float, unit: str) -
         unit: name of what is shown.
     """
     frame = cells.assign(label=list(labels)).sort_values("value")
-    figure = _figure(height_px=60 + 26 * len(frame))
+    chart = _chart_base(height_px=60 + 26 * len(frame))
     symbols = {"reported": "-open", "reproduced": "", "third-party": "-dot"}
-    figure.add_scatter(
+    chart.add_scatter(
         x=frame["value"] * factor, y=frame["label"], mode="markers", showlegend=False,
         marker={
-            "size": 11, "color": [colour(name) for name in frame["method"]],
+            "size": 11, "color": [color(name) for name in frame["method"]],
             "symbol": [marker(m) + symbols[k] for m, k in zip(frame["method"], frame["kind"],
                                                               strict=True)],
             "line": {"width": 2},
         },
         hovertemplate="%{y}: %{x:.2f}<extra></extra>",
     )  # fmt: skip
-    figure.update_xaxes(title=unit)
-    figure.update_yaxes(automargin=True)
-    return figure
+    chart.update_xaxes(title=unit)
+    chart.update_yaxes(automargin=True)
+    return chart
 
 
 def lines(
@@ -231,50 +231,50 @@ def lines(
         y_title: of the values.
         factor: times the values is what is shown.
     """
-    figure = _figure()
+    chart = _chart_base()
     for i, name in enumerate(table.columns):
-        figure.add_scatter(
+        chart.add_scatter(
             x=table.index.astype(str), y=table[name] * factor, name=str(name), connectgaps=False,
             mode="lines+markers", line={"color": SERIES[i % len(SERIES)]}, marker={"size": 9},
             error_y={"array": (spread[name] * factor).fillna(0), "thickness": 1},
         )  # fmt: skip
-    figure.update_xaxes(title=x_title, type="category")
-    figure.update_yaxes(title=y_title)
-    return figure
+    chart.update_xaxes(title=x_title, type="category")
+    chart.update_yaxes(title=y_title)
+    return chart
 
 
 def frontier(points: pd.DataFrame, *, y: str, y_title: str, factor: float) -> go.Figure:
-    """Return seconds an image against a figure of quality; the area of a mark is memory.
+    """Return seconds per image against a metric of quality; the area of a mark is memory.
 
     Args:
         points: `method`, `label`, `kind`, `seconds_per_image`, `memory_mb` and the column `y`.
-        y: which figure.
+        y: which metric.
         y_title: its name with the unit.
         factor: times the fraction is what is shown.
     """
-    figure = _figure()
+    chart = _chart_base()
     known = points.dropna(subset=["seconds_per_image", y])
     sides = _label_sides(np.log10(known["seconds_per_image"]), known[y], known["label"])
     for row, side in zip(known.to_dict("records"), sides, strict=True):
         memory = row["memory_mb"]
         symbol = marker(row["method"]) + ("-open" if row["kind"] == "reported" else "")
-        figure.add_scatter(
+        chart.add_scatter(
             x=[row["seconds_per_image"]], y=[row[y] * factor], mode="markers+text",
             text=[row["label"]], textposition=side, showlegend=False,
             marker={
                 "size": 12 if np.isnan(memory) else max(10, np.sqrt(memory)),
-                "color": colour(row["method"]), "symbol": symbol, "line": {"width": 3},
+                "color": color(row["method"]), "symbol": symbol, "line": {"width": 3},
             },
-            hovertemplate=f"{row['label']}<br>%{{x}} s an image<br>{memory:.0f} MB<br>%{{y:.2f}}"
+            hovertemplate=f"{row['label']}<br>%{{x}} s per image<br>{memory:.0f} MB<br>%{{y:.2f}}"
             "<extra></extra>",
         )  # fmt: skip
     ticks = [digit * 10.0**power for power in range(-4, 3) for digit in (1, 2, 5)]
-    figure.update_xaxes(
+    chart.update_xaxes(
         title="Seconds an image (log scale), less is better", type="log",
         tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks],
     )  # fmt: skip
-    figure.update_yaxes(title=y_title)
-    return figure
+    chart.update_yaxes(title=y_title)
+    return chart
 
 
 def _label_sides(x: Iterable[float], y: Iterable[float], labels: Iterable[str]) -> list[str]:
@@ -324,39 +324,37 @@ def bars(values: Mapping[str, float], *, title: str, factor: float, text: str) -
         values: fraction by name.
         title: of the axis, with the unit.
         factor: times the fraction is what is shown.
-        text: d3 format of the printed figure.
+        text: d3 format of the printed metric.
     """
-    figure = _figure(height_px=120 + 44 * len(values))
-    figure.add_bar(
+    chart = _chart_base(height_px=120 + 44 * len(values))
+    chart.add_bar(
         y=list(values), x=[value * factor for value in values.values()], orientation="h",
         marker={"color": ACCENT}, texttemplate=f"%{{x:{text}}}", hoverinfo="skip",
     )  # fmt: skip
-    figure.update_xaxes(title=title, range=[0, factor * 1.02])
-    figure.update_yaxes(autorange="reversed", automargin=True)
-    return figure
+    chart.update_xaxes(title=title, range=[0, factor * 1.02])
+    chart.update_yaxes(autorange="reversed", automargin=True)
+    return chart
 
 
 def normal_scores(scores: ArrayLike, threshold: float, score: float) -> go.Figure:
     """Return where an image's score lies among the scores of held-out normal images.
 
-    Readable on any background: Gradio gives a figure no theme of its own.
+    Readable on any background: Gradio gives a metric no theme of its own.
     """
     clear = "rgba(0, 0, 0, 0)"
-    figure = _figure(
+    chart = _chart_base(
         height_px=240, paper_bgcolor=clear, plot_bgcolor=clear, font={"color": "#888888"}
     )
-    figure.update_layout(legend={"y": -0.6})
-    figure.add_scatter(
+    chart.update_layout(legend={"y": -0.6})
+    chart.add_scatter(
         x=np.asarray(scores), y=np.zeros(len(np.asarray(scores))), mode="markers", name="normal",
         marker={"color": NORMAL, "size": 11, "opacity": 0.8},
     )  # fmt: skip
-    figure.add_scatter(
+    chart.add_scatter(
         x=[score], y=[0], mode="markers", name="this image",
         marker={"color": DEFECT, "size": 15, "symbol": "diamond"},
     )  # fmt: skip
-    figure.add_vline(
-        x=threshold, line={"color": "gray", "dash": "dot"}, annotation_text="threshold"
-    )
-    figure.update_xaxes(title="Anomaly score", gridcolor="rgba(128, 128, 128, 0.25)")
-    figure.update_yaxes(visible=False)
-    return figure
+    chart.add_vline(x=threshold, line={"color": "gray", "dash": "dot"}, annotation_text="threshold")
+    chart.update_xaxes(title="Anomaly score", gridcolor="rgba(128, 128, 128, 0.25)")
+    chart.update_yaxes(visible=False)
+    return chart

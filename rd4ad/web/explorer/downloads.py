@@ -34,7 +34,7 @@ def _quoted(value: object) -> object:
 
 
 def parquet(table: pd.DataFrame) -> bytes:
-    """Return the table as Parquet, figures at full precision."""
+    """Return the table as Parquet, metrics at full precision."""
     file = io.BytesIO()
     _flat(table).to_parquet(file, index=False)
     return file.getvalue()
@@ -52,7 +52,7 @@ def markdown(table: pd.DataFrame, best: pd.DataFrame, text: Callable[[float], st
     Args:
         table: fractions by category and column.
         best: which cells are the best of their row.
-        text: prints one figure.
+        text: prints one metric.
     """
     head = ["category", *(str(name).replace("|", "\\|") for name in table.columns)]
     body = [[name, *cells] for name, cells in _printed(table, best, text, "**{}**".format)]

@@ -1,4 +1,4 @@
-"""The frame of every page: title, menu, units, and where the figures come from."""
+"""The frame of every page: title, menu, units, and where the metrics come from."""
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -46,7 +46,7 @@ def open_page(title: str, answer: str) -> Units:
             required=True,
             key="units",
             bind="query-params",
-            help="How figures are printed. Exports are in the same units.",
+            help="How metrics are printed. Exports are in the same units.",
         )
         st.caption(_sources())
     kept = {"units": chosen} if chosen != "percent" else {}

@@ -63,9 +63,9 @@ def show(run: Run, chosen: pd.DataFrame, threshold: float, view: str, opacity: f
     Args:
         run: whose images.
         chosen: rows of its table of images with `outcome`, in the order to show.
-        threshold: from which a pixel is called defective; ends of the colours follow from it.
+        threshold: from which a pixel is called defective; ends of the colors follow from it.
         view: a key of `VIEWS`.
-        opacity: of the map's full colour.
+        opacity: of the map's full color.
     """
     maps = default_maps(run, list(chosen.index))
     masks = run_cache.masks_of(run)
@@ -98,7 +98,7 @@ def show(run: Run, chosen: pd.DataFrame, threshold: float, view: str, opacity: f
             st.image(drawn, caption=said, width="stretch", output_format="JPEG",
                      alt=f"{row['image']}: {said}")  # fmt: skip
     st.caption(
-        f"✓ right, ✗ wrong at this threshold; then the type and the score. Colours run from "
+        f"✓ right, ✗ wrong at this threshold; then the type and the score. Colors run from "
         f"{low:.2f} (clear) to {high:.2f}."
         + ("" if masks is None else " The true mask is outlined in green.")
     )

@@ -14,7 +14,7 @@ import streamlit as st
 from rd4ad.data.one_class import TITLES
 from rd4ad.home import HOME
 from rd4ad.runs.comparison import seed_spread
-from rd4ad.runs.index import broken_runs, figures_of, read_index, run_folders
+from rd4ad.runs.index import broken_runs, metric_rows, read_index, run_folders
 from rd4ad.runs.published import averages, read_published
 from rd4ad.runs.store import named
 from rd4ad.web.explorer.screens.leaderboard import measured_cells, published_cells
@@ -36,7 +36,7 @@ def categories_on_disk() -> list[str]:
 
 
 def published() -> pd.DataFrame:
-    """Return the cells of the published figures; see `rd4ad.web.explorer.screens.leaderboard`."""
+    """Return the cells of the published metrics; see `rd4ad.web.explorer.screens.leaderboard`."""
     names = ("published/mvtec.csv", "published/mvtec_later.csv")
     return _published(RESULTS, [modified_at(RESULTS / name) for name in names])
 
@@ -52,7 +52,7 @@ def complexity() -> pd.DataFrame:
 
 
 def measured() -> pd.DataFrame | None:
-    """Return one row a measured run, with its figures at its own scoring; None where there is none.
+    """Return one row a measured run, with its metrics at its own scoring; None where there is none.
 
     Says on the page what is missing or broken, and which command mends it; no run is opened for
     that. Runs of one-class novelty have a page of their own, see `novelty_runs`.
@@ -119,7 +119,7 @@ def spread_of(dataset: str, category: str) -> pd.DataFrame:
 
 
 def cells_of(dataset: str, metric: str) -> pd.DataFrame:
-    """Return the leaderboard's cells of one figure of a data set's runs; there must be an index."""
+    """Return the leaderboard's cells of one metric of a dataset's runs; there must be an index."""
     return _measured_cells(RESULTS, modified_at(RESULTS / "index.parquet"), dataset, metric)
 
 
@@ -135,7 +135,7 @@ def novelty_names() -> tuple[str, ...]:
     return () if found is None else found.novelty
 
 
-def method_figure() -> str:
+def method_drawing() -> str:
     """Return the path of the drawing of the method."""
     return str(HOME / "docs/method.svg")
 
@@ -197,7 +197,7 @@ def _scorings(results: Path, modified: float, dataset: str, category: str) -> pd
 
 @st.cache_resource(show_spinner=False, max_entries=32)
 def _spread(results: Path, modified: float, dataset: str, category: str) -> pd.DataFrame:
-    return seed_spread(figures_of(of_category(_index(results, modified).runs, dataset, category)))
+    return seed_spread(metric_rows(of_category(_index(results, modified).runs, dataset, category)))
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)

@@ -44,7 +44,7 @@ def novelty_images(dataset: str) -> dict[str, NDArray[np.uint8]]:
 
 
 def run_named(run_id: str) -> Run | None:
-    """Return a run, its record and figures in memory; None, said on the page, if it is broken."""
+    """Return a run, its record and metrics in memory; None, said on the page, if it is broken."""
     try:
         return _run(
             index_cache.RESULTS / "runs" / run_id,
@@ -91,7 +91,7 @@ def masks_of(run: Run) -> NDArray[np.bool_] | None:
 
 
 def rescored(run: Run, layers: tuple[int, ...], fusion: str, sigma_px: float) -> rescoring.Rescored:
-    """Return scores and figures of a run under another scoring."""
+    """Return scores and metrics of a run under another scoring."""
     return _rescored(run.path, modified_at(run.path), index_cache.DATA, layers, fusion, sigma_px)
 
 
@@ -128,13 +128,13 @@ def split_by_layer(run: Run, sigma_px: float) -> pd.DataFrame:
 class Audit:
     """PRO of one set of maps by definition, the curves behind it, and what is missing."""
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     curves: dict[str, pd.DataFrame]
     note: str = ""
 
 
 def audited(upload: Upload) -> Audit:
-    """Return every PRO figure of maps and masks at hand."""
+    """Return every PRO metric of maps and masks at hand."""
     if not upload.masks.any() or upload.masks.all():
         return Audit(rescoring.pro_by_definition(upload.masks, upload.maps), {})
     curves = {
@@ -145,23 +145,23 @@ def audited(upload: Upload) -> Audit:
 
 
 def audited_run(run: Run) -> Audit:
-    """Return every PRO figure of a run at its own scoring; from its stored curve without masks."""
+    """Return every PRO metric of a run at its own scoring; from its stored curve without masks."""
     if masks_of(run) is not None:
         return _audited_run(run.path, modified_at(run.path), index_cache.DATA)
     own = run.metrics[run.metrics["is_default"]].set_index("metric")["value"].astype(float)
     curves = curves_of(run)
     whole = curves[curves["curve"] == "pro"]
-    figures = {
+    metrics = {
         "MVTec, limit 0.3": own["aupro"],
         "MVTec, limit 0.05": own["aupro_0.05"],
         "no limit (1.0)": rescoring.area(whole),
         rescoring.PER_IMAGE: own["aupro_per_image"],
     }
     note = (
-        "From the stored figures and the stored curve: the masks are not on this machine, so the "
+        "From the stored metrics and the stored curve: the masks are not on this machine, so the "
         "curve of single images is not drawn."
     )
-    return Audit(figures, {"whole category": whole} if len(whole) else {}, note)
+    return Audit(metrics, {"whole category": whole} if len(whole) else {}, note)
 
 
 def curves_by_label(runs: pd.DataFrame, kind: str) -> dict[str, pd.DataFrame]:
@@ -188,12 +188,12 @@ def _curves_by_label(
 def images_by_category(
     runs: pd.DataFrame | None, dataset: str, names: list[str]
 ) -> dict[str, pd.DataFrame | None]:
-    """Return the test images of the first run of every category of a data set, None without one.
+    """Return the test images of the first run of every category of a dataset, None without one.
 
     Args:
         runs: of all categories, as `measured` returns them.
-        dataset: the data set.
-        names: qualified names of all categories of all data sets.
+        dataset: the dataset.
+        names: qualified names of all categories of all datasets.
     """
     found: dict[str, pd.DataFrame | None] = {}
     for other, category in map(unqualified, names):
@@ -255,7 +255,7 @@ def _rescored(
     )
 
 
-# What is kept is what pages print: anomaly maps take up to 45 MB a run, and are made in no time.
+# What is kept is what pages print: anomaly maps take up to 45 MB per run, and are made in no time.
 @st.cache_data(show_spinner=False, max_entries=64)
 def _split_by_place(
     path: Path, modified: float, data: Path, layers: tuple[int, ...], fusion: str, sigma_px: float

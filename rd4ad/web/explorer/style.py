@@ -1,4 +1,4 @@
-"""How things look everywhere: one colour and marker a method, one mark a kind of figure."""
+"""How things look everywhere: one color and marker a method, one mark a kind of metric."""
 
 BACKBONES = {
     "compact": "compact",
@@ -16,30 +16,30 @@ KIND_NAMES = {
     "third-party": "◌ third-party run",
 }
 
-# Okabe and Ito's colours, which stay apart for the colour-blind; black would vanish on dark.
+# Okabe and Ito's colors, which stay apart for the color-blind; black would vanish on dark.
 _BLUE, _VERMILION, _GREEN, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
-_PINK, _SKY, _YELLOW, _GREY = "#CC79A7", "#56B4E9", "#B8A800", "#808080"
-COLOURS = {
+_PINK, _SKY, _YELLOW, _GRAY = "#CC79A7", "#56B4E9", "#B8A800", "#808080"
+COLORS = {
     "RD4AD": _BLUE, "PaDiM": _VERMILION, "SPADE": _GREEN, "CutPaste": _ORANGE, "RIAD": _PINK,
-    "MKD": _SKY, "US": _YELLOW, "MF": _GREY,
+    "MKD": _SKY, "US": _YELLOW, "MF": _GRAY,
 }  # fmt: skip
 MARKERS = {
     "RD4AD": "circle", "PaDiM": "square", "SPADE": "diamond", "CutPaste": "triangle-up",
     "RIAD": "triangle-down", "MKD": "cross", "US": "x", "MF": "star",
 }  # fmt: skip
-SERIES = (_BLUE, _VERMILION, _GREEN, _ORANGE, _PINK, _SKY, _YELLOW, _GREY)
-"""Colours for what is not a method, in order."""
+SERIES = (_BLUE, _VERMILION, _GREEN, _ORANGE, _PINK, _SKY, _YELLOW, _GRAY)
+"""Colors for what is not a method, in order."""
 NORMAL, DEFECT = _SKY, _VERMILION
 ACCENT = _BLUE
 
 
-def colour(method: str) -> str:
-    """Return a method's one colour; methods beyond the paper's share grey.
+def color(method: str) -> str:
+    """Return a method's one color; methods beyond the paper's share gray.
 
-    >>> colour("RD4AD"), colour("PatchCore")
+    >>> color("RD4AD"), color("PatchCore")
     ('#0072B2', '#808080')
     """
-    return COLOURS.get(method, _GREY)
+    return COLORS.get(method, _GRAY)
 
 
 def marker(method: str) -> str:

@@ -1,4 +1,4 @@
-"""Tables as the pages show them: figures in the chosen units, the best in a row marked."""
+"""Tables as the pages show them: metrics in the chosen units, the best in a row marked."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields
@@ -20,7 +20,7 @@ Text = Callable[[Any], str]
 MARK = "★"
 BEST = "font-weight: 700"
 HEAT = "background-color: rgba(0, 114, 178, {:.2f})"
-FIGURES = {
+METRIC_NAMES = {
     "image_auroc": "Image AUROC",
     "image_ap": "Image AP",
     "image_f1_max": "Image F1-max",
@@ -31,7 +31,7 @@ FIGURES = {
     "aupro_0.05": "PRO, MVTec at 0.05",
     "aupro_per_image": "PRO, released code",
 }
-"""Names of measured figures; each PRO with its definition."""
+"""Names of measured metrics; each PRO with its definition."""
 _ALWAYS_NAMED = ("method", "backbone", "size_px", "layers", "epochs", "seed", "holdout")
 
 
@@ -41,8 +41,8 @@ def styled(table: pd.DataFrame, best: pd.DataFrame, text: Text, *, heat: bool) -
     Args:
         table: fractions; see `rd4ad.web.explorer.screens.leaderboard.wide`.
         best: which cells are the best of their row.
-        text: prints one figure.
-        heat: tint every row from its lowest figure to its highest.
+        text: prints one metric.
+        heat: tint every row from its lowest metric to its highest.
     """
     look = best.map(lambda is_best: BEST if is_best else "")
     if heat:
@@ -65,7 +65,7 @@ def styled_delta(compared: pd.DataFrame, text: Text, told: Mapping[str, Differen
 
     Args:
         compared: see `rd4ad.web.explorer.screens.leaderboard.delta`.
-        text: prints one figure.
+        text: prints one metric.
         told: see `rd4ad.web.explorer.certainty`; where it has an interval, it is shown.
     """
     tint = {"win": "rgba(0, 114, 178, 0.2)", "loss": "rgba(213, 94, 0, 0.2)", "tie": "transparent"}
@@ -93,7 +93,7 @@ def styled_delta(compared: pd.DataFrame, text: Text, told: Mapping[str, Differen
 def card(cell: "pd.Series[Any]", text: Text) -> dict[str, str]:
     """Return what to say of one cell of the leaderboard, by name."""
     said = {
-        "Figure": text(cell["value"]),
+        "Metric": text(cell["value"]),
         "Kind": KIND_NAMES[cell["kind"]],
         "Definition": cell["definition"] or "not stated; one definition is in use",
         "By": cell["by"],
@@ -115,7 +115,7 @@ def card(cell: "pd.Series[Any]", text: Text) -> dict[str, str]:
 
 
 def with_interval(value: float, low: float, high: float, text: Text) -> str:
-    """Return a figure with its interval, if it has one, as printed.
+    """Return a metric with its interval, if it has one, as printed.
 
     >>> with_interval(0.974, 0.951, 0.99, "{:.3f}".format)
     '0.974 [0.951, 0.990]'
@@ -175,7 +175,7 @@ def commands(run: Run) -> str:
         more = "".join(f" {name} {n}" for name, n in limits.items() if n)
         return (
             f"rd4ad novelty --data DIR --dataset {TITLES[dataset]} --normal {category} {chosen} "
-            f"--normalisation {config['normalisation']}{more}"
+            f"--normalization {config['normalization']}{more}"
         )
     return (
         f"rd4ad train --data DIR --category {category} {chosen} --out {category}.safetensors\n"
@@ -218,7 +218,7 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def in_order(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return runs by data set and category, in each RD4AD's of the largest images first.
+    """Return runs by dataset and category, in each RD4AD's of the largest images first.
 
     Args:
         runs: rows of `rd4ad.runs.index.read_index` at the runs' own scoring.
@@ -236,7 +236,7 @@ def of_category(runs: pd.DataFrame, dataset: str, category: str) -> pd.DataFrame
 
 
 def run_label(row: Mapping[Any, Any]) -> str:
-    """Return what tells a run apart from its neighbours: method, backbone, size, schedule, seed."""
+    """Return what tells a run apart from its neighbors: method, backbone, size, schedule, seed."""
     method, backbone, epochs = row["method"], row["backbone"], row["epochs"]
     network = "" if backbone == NO_BACKBONE else f" {BACKBONES.get(backbone, backbone)}"
     words = [f"{title_of(method)}{network} {row['size_px']} px"]
@@ -247,27 +247,27 @@ def run_label(row: Mapping[Any, Any]) -> str:
 
 
 def run_title(row: Mapping[Any, Any]) -> str:
-    """Return a run's category, what tells it apart, and its data set; unique by its id's hash."""
+    """Return a run's category, what tells it apart, and its dataset; unique by its id's hash."""
     short = row["run_id"].rpartition("-")[2]
     return f"{row_name(row['category'])} · {run_label(row)} · {row['dataset']} · {short}"
 
 
 def pairs_in_words(values: Mapping[str, float], text: Text) -> str:
-    """Return figures by name in words."""
+    """Return metrics by name in words."""
     return ", ".join(f"{name} {text(value)}" for name, value in values.items())
 
 
 def runs_in_words(runs: pd.DataFrame, text: Text) -> pd.DataFrame:
-    """Return measured runs with readable headers, figures in the chosen units with intervals.
+    """Return measured runs with readable headers, metrics in the chosen units with intervals.
 
-    Figures are text, flushed right so that sorting a column sorts its figures.
+    Metrics are text, flushed right so that sorting a column sorts its metrics.
     """
     settings = {
         "method": "Method", "backbone": "Backbone", "size_px": "Size, px", "seed": "Seed",
         "epochs": "Epochs", "variant": "Besides", "layers": "Layers", "smoothing": "Smoothing, px",
     }  # fmt: skip
     shown = readable(runs)[list(settings)].rename(columns=settings)
-    for name, title in FIGURES.items():
+    for name, title in METRIC_NAMES.items():
         if name in runs:
             parts = (runs[name], runs[f"{name}_ci_low"], runs[f"{name}_ci_high"])
             printed = [
@@ -298,7 +298,7 @@ def styled_reproduction(table: pd.DataFrame, text: Text) -> Styler:
 
 
 def with_sign(text: Text) -> Text:
-    """Return what prints a difference as `text` prints a figure, positive ones with their sign.
+    """Return what prints a difference as `text` prints a metric, positive ones with their sign.
 
     >>> [with_sign("{:.1f}".format)(x) for x in (0.5, -0.5)]
     ['+0.5', '-0.5']
@@ -311,7 +311,7 @@ def with_sign(text: Text) -> Text:
 
 
 def in_words(cells: pd.DataFrame, text: Text) -> str:
-    """Return the figures of cells as a list in words, best first, for those who cannot see them."""
+    """Return the metrics of cells as a list in words, best first, for those who cannot see them."""
     best_first = cells.sort_values("value", ascending=False).head(12)
     return "; ".join(
         f"{row['method']} ({row['by']}) {text(row['value'])}"
@@ -330,14 +330,14 @@ def scores_in_words(images: pd.DataFrame) -> str:
 
 
 def runs_count(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return how many runs, seeds and categories are stored by data set, method and backbone."""
+    """Return how many runs, seeds and categories are stored by dataset, method and backbone."""
     groups = runs.groupby(["dataset", "method", "backbone", "size_px"], sort=False)
     table = groups.agg(
         categories=("category", "nunique"), seeds=("seed", "nunique"), runs=("run_id", "nunique")
     ).reset_index()
     table["method"] = table["method"].map(title_of)
     table["backbone"] = table["backbone"].map(BACKBONES).fillna(table["backbone"])
-    names = {"dataset": "Data set", "size_px": "Size, px"}
+    names = {"dataset": "Dataset", "size_px": "Size, px"}
     return table.rename(columns=names).rename(columns=str.capitalize)
 
 
@@ -345,7 +345,7 @@ def spread(values: Mapping[str, float], text: Text) -> str:
     """Return the largest difference between definitions, in a sentence."""
     known = {name: value for name, value in values.items() if not pd.isna(value)}
     if len(known) < 2:
-        return "Fewer than two definitions give a figure here."
+        return "Fewer than two definitions give a metric here."
     low, high = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
     return (
         f"The same maps give between **{text(known[low])}** ({low}) and **{text(known[high])}** "
@@ -354,7 +354,7 @@ def spread(values: Mapping[str, float], text: Text) -> str:
 
 
 def pro_definitions(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return who printed PRO figures, of which methods, by which definition as far as stated.
+    """Return who printed PRO metrics, of which methods, by which definition as far as stated.
 
     Args:
         cells: published ones; see `rd4ad.web.explorer.screens.leaderboard`.

@@ -1,4 +1,4 @@
-"""Percent or fraction: how figures are printed."""
+"""Percent or fraction: how metrics are printed."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Units:
-    """How figures are printed: `factor` times the fraction, with `digits` decimals."""
+    """How metrics are printed: `factor` times the fraction, with `digits` decimals."""
 
     name: str
     factor: float

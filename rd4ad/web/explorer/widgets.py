@@ -11,13 +11,13 @@ from plotly.graph_objects import Figure
 from rd4ad.web.explorer import downloads
 from rd4ad.web.explorer.screens import ablations
 from rd4ad.web.explorer.screens.leaderboard import MVTEC, categories, qualified, unqualified
-from rd4ad.web.explorer.tables import FIGURES, of_category, run_title
+from rd4ad.web.explorer.tables import METRIC_NAMES, of_category, run_title
 from rd4ad.web.explorer.units import Units, difference
 
 
-def show(figure: Figure, alt: str, key: str) -> None:
+def show(chart: Figure, alt: str, key: str) -> None:
     """Show a chart with its text alternative."""
-    st.plotly_chart(figure, width="stretch", key=key, alt=alt, config={"displaylogo": False})
+    st.plotly_chart(chart, width="stretch", key=key, alt=alt, config={"displaylogo": False})
 
 
 def empty(sentence: str, command: str) -> None:
@@ -78,9 +78,9 @@ def choose_category(runs: pd.DataFrame, help: str) -> str:
 
 
 def choose_metric(rows: pd.DataFrame, help: str) -> str:
-    """Return the measured figure that was chosen, pixel AUROC first."""
-    found = {name: title for name, title in FIGURES.items() if rows[name].notna().any()}
-    return choose_named("Figure", found, "figure", help, "pixel_auroc")
+    """Return the measured metric that was chosen, pixel AUROC first."""
+    found = {name: title for name, title in METRIC_NAMES.items() if rows[name].notna().any()}
+    return choose_named("Metric", found, "figure", help, "pixel_auroc")
 
 
 def hold(
@@ -120,7 +120,7 @@ def hold(
 def held_key(name: str, laid_out: Sequence[str]) -> str:
     """Return the key of what a setting is held at.
 
-    What was trained is held anew where other settings are laid out: other runs have them.
+    What was trained is held again where other settings are laid out: other runs have them.
 
     >>> held_key("fusion", ["layers", "epochs"]), held_key("variant", ["layers", "epochs"])
     ('hold_fusion', 'hold_variant_layers_epochs')
@@ -129,9 +129,9 @@ def held_key(name: str, laid_out: Sequence[str]) -> str:
 
 
 def choose_sources(sources: Sequence[str], default: Sequence[str]) -> list[str]:
-    """Return whose figures are shown: a choice of `leaderboard.SOURCES`."""
+    """Return whose metrics are shown: a choice of `leaderboard.SOURCES`."""
     chosen: list[str] = st.pills(
-        "Figures by",
+        "Metrics by",
         sources,
         selection_mode="multi",
         default=default,
@@ -191,8 +191,8 @@ def choose_runs(runs: pd.DataFrame, help: str, most: int) -> pd.DataFrame:
     return runs[runs["run_id"].isin(chosen)]
 
 
-def show_figures(values: Mapping[str, float], usual: Mapping[str, float], units: Units) -> None:
-    """Show figures as numbers, each with its difference from the usual one.
+def show_metrics(values: Mapping[str, float], usual: Mapping[str, float], units: Units) -> None:
+    """Show metrics as numbers, each with its difference from the usual one.
 
     Args:
         values: fraction by metric.
@@ -202,7 +202,7 @@ def show_figures(values: Mapping[str, float], usual: Mapping[str, float], units:
     shown = ("image_auroc", "pixel_auroc", "aupro", "aupro_per_image")
     for column, name in zip(st.columns(len(shown)), shown, strict=True):
         column.metric(
-            FIGURES[name],
+            METRIC_NAMES[name],
             units.text(values[name]),
             difference(values[name], usual.get(name), units),
             help="The difference is from the run's own scoring.",
@@ -247,7 +247,7 @@ def _remember_cell(rows: list[str], at: str) -> None:
 
 
 def show_card(title: str, said: Mapping[str, str], commands: str = "") -> None:
-    """Show what is known of one figure or run, and the commands that measure it again."""
+    """Show what is known of one metric or run, and the commands that measure it again."""
     with st.container(border=True):
         st.markdown(f"**{title}**")
         rows = pd.DataFrame({"what": said.keys(), "is": said.values()})

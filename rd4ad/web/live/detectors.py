@@ -17,7 +17,7 @@ from rd4ad.scoring import Maps, anomaly_maps
 from rd4ad.web.live.uploads import fitted
 
 SHOWN_PX = 768
-"""Longest side of the picture kept for drawing; the judgement itself is of the whole image."""
+"""Longest side of the picture kept for drawing; the judgment itself is of the whole image."""
 WAITING_SECONDS = 30.0
 """A request that has waited so long for its turn is refused; judging itself takes far less."""
 MOST_LOADED = 4  # detectors kept in memory
@@ -47,7 +47,7 @@ class Region:
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class Judgment:
     """What a detector says of one image; everything drawn later follows from it.
 
     Args:
@@ -73,7 +73,7 @@ class Judgement:
     shares: dict[int, float]
 
     def scale(self) -> tuple[float, float]:
-        """Return the ends of the colours: the detector's calibrated ones, or this map's own."""
+        """Return the ends of the colors: the detector's calibrated ones, or this map's own."""
         if self.threshold is None:
             return common_range([self.anomaly_map])
         return calibrated_range(self.normal_scores, self.threshold)
@@ -83,7 +83,7 @@ class Judgement:
         return "defective" if self.score > threshold else "normal"
 
     def starting_threshold(self) -> float:
-        """Return the detector's threshold, or the middle of the colours where it has none."""
+        """Return the detector's threshold, or the middle of the colors where it has none."""
         return sum(self.scale()) / 2 if self.threshold is None else self.threshold
 
     def regions(self, threshold: float) -> list[Region]:
@@ -185,7 +185,7 @@ class Detectors:
         self._loaded.move_to_end(key)
         return self._loaded[key]
 
-    def judge(self, name: str, image: NDArray[np.uint8]) -> Judgement:
+    def judge(self, name: str, image: NDArray[np.uint8]) -> Judgment:
         """Return what the detector `name` says of an image (H, W, 3) uint8.
 
         Raises:
@@ -206,7 +206,7 @@ class Detectors:
         at_peak = {layer: float(one[peak]) for layer, one in layer_maps.items()}
         total = sum(at_peak.values()) or 1.0
         calibration = detector.calibration
-        return Judgement(
+        return Judgment(
             detector=name,
             picture=fitted(image, SHOWN_PX),
             size=(image.shape[1], image.shape[0]),

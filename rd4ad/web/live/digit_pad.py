@@ -12,7 +12,7 @@ from PIL import Image
 
 from rd4ad.inference.overlay import common_range, overlay
 from rd4ad.web.explorer.charts import normal_scores
-from rd4ad.web.live.detectors import BusyError, Detectors, Judgement
+from rd4ad.web.live.detectors import BusyError, Detectors, Judgment
 from rd4ad.web.live.door import guard_pad
 
 CANVAS_PX = 280
@@ -55,7 +55,7 @@ def as_digit(drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:
         ValueError: nothing is drawn.
 
     Source: the MNIST data base's description: the digit in a box of 20 x 20 pixels with its
-    proportions kept, its centre of mass in the middle of 28 x 28.
+    proportions kept, its center of mass in the middle of 28 x 28.
     """
     ink = 255 - drawn
     rows, columns = (np.flatnonzero((ink > _FAINT).any(axis=axis)) for axis in (1, 0))
@@ -67,14 +67,14 @@ def as_digit(drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:
     small = np.asarray(Image.fromarray(cut).resize((width, height), Image.Resampling.BOX))
     digit = np.zeros((_SIDE_PX, _SIDE_PX), np.uint8)
     top, left = (
-        int(np.clip(round((_SIDE_PX - 1) / 2 - centre), 0, _SIDE_PX - side))
-        for centre, side in zip(_centre_of_mass(small), small.shape, strict=True)
+        int(np.clip(round((_SIDE_PX - 1) / 2 - center), 0, _SIDE_PX - side))
+        for center, side in zip(_center_of_mass(small), small.shape, strict=True)
     )
     digit[top : top + height, left : left + width] = small
     return digit
 
 
-def _centre_of_mass(ink: NDArray[np.uint8]) -> tuple[float, float]:
+def _center_of_mass(ink: NDArray[np.uint8]) -> tuple[float, float]:
     weight = ink.astype(float)
     down, across = (weight.sum(axis=axis) for axis in (1, 0))
     total = weight.sum()
@@ -140,7 +140,7 @@ def add_tab(detectors: Detectors, known: Mapping[str, str]) -> None:
         )  # fmt: skip
 
 
-def judged_drawing(detectors: Detectors, drawn: Mapping[str, Any] | None, name: str) -> Judgement:
+def judged_drawing(detectors: Detectors, drawn: Mapping[str, Any] | None, name: str) -> Judgment:
     """Return what a detector says of the drawing on a sketchpad.
 
     Raises:
@@ -157,7 +157,7 @@ def judged_drawing(detectors: Detectors, drawn: Mapping[str, Any] | None, name: 
         raise gr.Error(escape(str(error)), print_exception=False) from error
 
 
-def _verdict(judged: Judgement, digit: str) -> str:
+def _verdict(judged: Judgment, digit: str) -> str:
     if judged.threshold is None:
         return f"<div class='verdict'>score {judged.score:.1f}; no threshold was calibrated</div>"
     is_novel = judged.score > judged.threshold
@@ -170,7 +170,7 @@ def _verdict(judged: Judgement, digit: str) -> str:
     )
 
 
-def _pictures(judged: Judgement) -> list[tuple[NDArray[np.uint8], str]]:
+def _pictures(judged: Judgment) -> list[tuple[NDArray[np.uint8], str]]:
     times = CANVAS_PX // _SIDE_PX
     digit = judged.picture.repeat(times, axis=0).repeat(times, axis=1)
     low, high = common_range([judged.anomaly_map])

@@ -23,7 +23,7 @@ from rd4ad.web.live.uploads import RefusedError, check_header, check_header_of_f
 NOT_AN_UPLOAD = "This is not a file that was uploaded here: upload it first."
 """Said of every other path, whether something is there or not."""
 _STORED_IN = re.compile(r"[0-9a-f]{64}")  # the folder of an upload: a keyed hash of its content
-_DRAWINGS = 32  # kept while their visitors have not asked for a judgement yet
+_DRAWINGS = 32  # kept while their visitors have not asked for a judgment yet
 
 
 def uploaded(path: object) -> Path:
@@ -91,7 +91,7 @@ class GuardedBlocks(gr.Blocks):
 
 
 class Drawings(dict[str, Any]):
-    """Drawings on their way to a judgement; the oldest go when there are too many."""
+    """Drawings on their way to a judgment; the oldest go when there are too many."""
 
     def __setitem__(self, key: str, drawing: Any) -> None:
         super().pop(key, None)

@@ -1,6 +1,6 @@
 """The live demo in Gradio: an image in, a heatmap and a verdict out.
 
-One inference an image; opacity and threshold draw the kept judgement anew.
+One inference an image; opacity and threshold draw the kept judgment again.
 """
 
 from contextlib import suppress
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rd4ad.inference.overlay import overlay
 from rd4ad.web.explorer.charts import normal_scores
 from rd4ad.web.live import digit_pad, judgments
-from rd4ad.web.live.detectors import BusyError, Detectors, Judgement
+from rd4ad.web.live.detectors import BusyError, Detectors, Judgment
 from rd4ad.web.live.door import GuardedBlocks
 from rd4ad.web.live.uploads import MAX_BYTES, RefusedError, read_upload_file
 
@@ -49,7 +49,7 @@ def build(detectors: Detectors, kept: judgments.Kept) -> gr.Blocks:
 
     Args:
         detectors: to choose from.
-        kept: where judgements wait to be drawn anew.
+        kept: where judgments wait to be drawn again.
     """
     digits = digit_pad.digits(detectors.files())
     names = [name for name in detectors.files() if name not in digits]
@@ -145,7 +145,7 @@ def build(detectors: Detectors, kept: judgments.Kept) -> gr.Blocks:
             ]
 
         def redraw(new: str, at: float, alpha: float) -> list[Any]:
-            """Draw the kept judgement with another opacity or threshold; no inference."""
+            """Draw the kept judgment with another opacity or threshold; no inference."""
             judged = kept.find(new)
             if judged is None:
                 return [gr.skip()] * len(shown)
@@ -217,7 +217,7 @@ def example_files(names: list[str]) -> list[Path]:
     return sorted(path for path in EXAMPLES.glob("*.jpg") if part_of(str(path)) in names)
 
 
-def _judge(detectors: Detectors, path: str | None, name: str | None) -> Judgement:
+def _judge(detectors: Detectors, path: str | None, name: str | None) -> Judgment:
     if path is None:
         raise gr.Error("Choose an image or an example first.", print_exception=False)
     if name not in detectors.files():
@@ -228,7 +228,7 @@ def _judge(detectors: Detectors, path: str | None, name: str | None) -> Judgemen
         raise gr.Error(escape(str(error)), print_exception=False) from error
 
 
-def _view(judged: Judgement, token: str, threshold: float, opacity: float) -> list[Any]:
+def _view(judged: Judgment, token: str, threshold: float, opacity: float) -> list[Any]:
     verdict = judged.verdict(threshold)
     origin = "its own" if threshold == round(judged.starting_threshold(), 3) else "yours"
     if judged.threshold is None:
@@ -242,7 +242,7 @@ def _view(judged: Judgement, token: str, threshold: float, opacity: float) -> li
     )
     query = urlencode({"threshold": threshold, "opacity": opacity})
     links = "".join(
-        f"<a href='/api/v1/judgements/{token}/{name}?{query}' download>{label}</a>"
+        f"<a href='/api/v1/judgments/{token}/{name}?{query}' download>{label}</a>"
         for name, label in (
             ("overlay.png", "Overlay PNG"),
             ("map.tiff", "Raw map TIFF"),
@@ -254,7 +254,7 @@ def _view(judged: Judgement, token: str, threshold: float, opacity: float) -> li
     return [said, pictures, f"<div class='files'>Keep: {links}</div>", rows]
 
 
-def _layer_pictures(judged: Judgement) -> list[tuple[NDArray[np.uint8], str]]:
+def _layer_pictures(judged: Judgment) -> list[tuple[NDArray[np.uint8], str]]:
     dark = np.full((*judged.anomaly_map.shape, 3), 24, np.uint8)
     pictures = []
     for layer, one in judged.layer_maps.items():
@@ -264,7 +264,7 @@ def _layer_pictures(judged: Judgement) -> list[tuple[NDArray[np.uint8], str]]:
     return pictures
 
 
-def _distribution(judged: Judgement) -> Any:
+def _distribution(judged: Judgment) -> Any:
     if judged.threshold is None:
         return None
     return normal_scores(judged.normal_scores, judged.threshold, judged.score)

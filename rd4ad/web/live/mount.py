@@ -41,7 +41,7 @@ class LiveMount:
 
     Args:
         detectors: to choose from.
-        kept: where judgements wait to be drawn anew.
+        kept: where judgments wait to be drawn again.
         uploads_mib: what uploads may take on disk before more are turned away.
     """
 

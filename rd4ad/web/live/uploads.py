@@ -23,7 +23,7 @@ class RefusedError(ValueError):
 def read_upload(content: bytes) -> NDArray[np.uint8]:
     """Return an uploaded image as (H, W, 3) uint8, upright; only its content counts, not its name.
 
-    16-bit grey is scaled, CMYK and palettes are converted, a rotation in EXIF is applied.
+    16-bit gray is scaled, CMYK and palettes are converted, a rotation in EXIF is applied.
 
     Raises:
         RefusedError: over `MAX_BYTES` or `MAX_PIXELS`, not an image, truncated, or animated.

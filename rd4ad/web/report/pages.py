@@ -39,7 +39,7 @@ def write_report(results: Path, out: Path) -> list[Path]:
         out: folder to write into; made if it is not there.
 
     Raises:
-        FileNotFoundError: there are no published figures below `results`.
+        FileNotFoundError: there are no published metrics below `results`.
         OSError: `out` cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def write_report(results: Path, out: Path) -> list[Path]:
     try:
         runs = tables.in_order(read_index(results, is_default=True))
     except FileNotFoundError:
-        runs = pd.DataFrame()  # nothing measured yet: the published figures stand alone
+        runs = pd.DataFrame()  # nothing measured yet: the published metrics stand alone
     if len(runs):
         cells.append(leaderboard.measured_cells(runs, leaderboard.MVTEC))
     (out / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
@@ -61,7 +61,7 @@ def write_report(results: Path, out: Path) -> list[Path]:
         links.append(f"<li><a href='{escape(page.name)}'>{escape(title)}</a></li>")
         pages.append(page)
     body = [
-        "<p>Figures that papers report beside those that this code measured; the kinds are marked "
+        "<p>Metrics that papers report beside those that this code measured; the kinds are marked "
         "and never averaged together. " + escape(" · ".join(KIND_NAMES.values())) + "</p>",
         *(_leaderboard(pd.concat(cells, ignore_index=True), metric) for metric in METRICS),
         "<h2>Measured categories</h2>",
@@ -106,10 +106,10 @@ def _category(results: Path, mine: pd.DataFrame) -> str:
     return "\n".join(parts)
 
 
-def _chart(figure: Figure, alt: str) -> str:
-    figure.update_layout(template="plotly_white")
-    drawn = figure.to_html(full_html=False, include_plotlyjs=False)
-    return f"<figure class='chart'>{drawn}<figcaption>{escape(alt)}</figcaption></figure>"
+def _chart(chart: Figure, alt: str) -> str:
+    chart.update_layout(template="plotly_white")
+    drawn = chart.to_html(full_html=False, include_plotlyjs=False)
+    return f"<metric class='chart'>{drawn}<figcaption>{escape(alt)}</figcaption></metric>"
 
 
 def _write(path: Path, title: str, body: str) -> None:

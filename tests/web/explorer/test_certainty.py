@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from rd4ad.runs.comparison import NOT_STORED, Resampled, seed_spread
-from rd4ad.runs.index import SCHEMA, figures_of, read_index
+from rd4ad.runs.index import SCHEMA, metric_rows, read_index
 from rd4ad.runs.store import read_run
 from rd4ad.web.explorer import certainty, tables
 from rd4ad.web.explorer.screens import leaderboard
@@ -56,14 +56,14 @@ def test_differences_of_two_columns_are_told_from_chance_where_they_can_be(cells
     assert "Cannot be told for 1 categories: the run is damaged" in said
 
 
-def test_a_printed_figure_has_no_scores_to_tell_by(cells):
+def test_a_printed_metric_has_no_scores_to_tell_by(cells):
     printed = cells[cells["backbone"] == "resnet18"]
     printed = printed.assign(kind="reported", by=leaderboard.PAPER, runs=[()] * len(printed))
     both = pd.concat([cells, printed], ignore_index=True)
     first, second = "● RD4AD R18 256", "○ RD4AD 256"
     told = certainty.of_columns(both, first, second, resampled)
     assert {one.reason for one in told.values()} == {
-        "a source printed the figure and no scores of its images"
+        "a source printed the metric and no scores of its images"
     }
     assert "Cannot be told for 3 categories" in certainty.verdict(told)
 
@@ -111,24 +111,24 @@ def test_seeds_of_one_setting_are_one_row_with_mean_and_deviation():
         run_rows("tile", value, seed=seed, aupro=value) for seed, value in enumerate((0.90, 0.94))
     ]
     other = [run_rows("tile", 0.5, backbone="resnet50")]
-    table = certainty.seeds_table(seed_spread(figures_of(index_of(rows + other))), PERCENT.text)
+    table = certainty.seeds_table(seed_spread(metric_rows(index_of(rows + other))), PERCENT.text)
     assert len(table) == 1
     assert table["Seeds"].item() == 2
     assert table["Image AUROC"].item() == "92.0 ± 2.8"
     assert table["PRO, MVTec at 0.3"].item() == "92.0 ± 2.8"
-    assert certainty.seeds_table(seed_spread(figures_of(index_of(other))), PERCENT.text).empty
+    assert certainty.seeds_table(seed_spread(metric_rows(index_of(other))), PERCENT.text).empty
 
 
-def test_a_run_shows_the_interval_of_the_figure_that_was_clicked(part_results):
+def test_a_run_shows_the_interval_of_the_metric_that_was_clicked(part_results):
     run = read_run(next((part_results / "runs").iterdir()))
     cell = pd.Series({"metric": "pro", "definition": "released code"})
     own = run.metrics[run.metrics["is_default"]].set_index("metric").loc["aupro_per_image"]
-    said = certainty.figure_card(run, cell, PERCENT.text)["Figure"]
+    said = certainty.metric_card(run, cell, PERCENT.text)["Metric"]
     ends = [PERCENT.text(own[name]) for name in ("value", "ci_low", "ci_high")]
     assert said == "{} [{}, {}], 95% interval over test images".format(*ends)
     bare = run.metrics.assign(ci_low=np.nan, ci_high=np.nan)
     old = type(run)(run.path, run.record, bare)
-    assert NOT_STORED in certainty.figure_card(old, cell, PERCENT.text)["Figure"]
+    assert NOT_STORED in certainty.metric_card(old, cell, PERCENT.text)["Metric"]
 
 
 def test_measured_runs_are_shown_with_their_intervals(part_results):

@@ -62,7 +62,7 @@ def test_every_axis_has_a_title_with_its_unit():
     assert charts.dots(cells, ["RD4AD 256"], 100, "percent").layout.xaxis.title.text == "percent"
 
 
-def test_kinds_of_figures_differ_by_their_mark_and_methods_by_shape_too():
+def test_kinds_of_metrics_differ_by_their_mark_and_methods_by_shape_too():
     cells = pd.DataFrame(
         {
             "value": [0.9, 0.8, 0.7],
@@ -74,8 +74,8 @@ def test_kinds_of_figures_differ_by_their_mark_and_methods_by_shape_too():
     assert set(symbols) == {"circle-open", "circle", "square-dot"}
 
 
-def test_every_method_of_the_paper_has_a_colour_and_a_shape_of_its_own():
-    assert len(set(style.COLOURS.values())) == len(style.COLOURS) == 8
+def test_every_method_of_the_paper_has_a_color_and_a_shape_of_its_own():
+    assert len(set(style.COLORS.values())) == len(style.COLORS) == 8
     assert len(set(style.MARKERS.values())) == len(style.MARKERS) == 8
 
 

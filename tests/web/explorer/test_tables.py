@@ -63,7 +63,7 @@ def test_titles_of_runs_are_unique(part_results):
     assert len(set(titles)) == 2
 
 
-def test_figures_are_in_the_units_that_were_chosen():
+def test_metrics_are_in_the_units_that_were_chosen():
     table = pd.DataFrame({"a": [0.981, float("nan")]}, index=["tile", "metal_nut"])
     best = table > 0.9
     for units, text in ((PERCENT, "98.1"), (FRACTION, "0.981")):

@@ -29,7 +29,7 @@ def image():
     return render("transistor", "misplaced", 0)[0]
 
 
-def test_a_judgement_is_the_detectors_own_prediction(detectors, image, part_results):
+def test_a_judgment_is_the_detectors_own_prediction(detectors, image, part_results):
     judged = detectors.judge("transistor", image)
     file = part_results / "detectors/transistor.safetensors"
     wanted = Detector.load(file).predict(image)[0]
@@ -117,7 +117,7 @@ def test_a_broken_checkpoint_says_so_and_others_work_on(part_results, image, tmp
     assert detectors.judge("good", image).score > 0
 
 
-def test_a_changed_file_is_loaded_anew(part_results, tmp_path):
+def test_a_changed_file_is_loaded_again(part_results, tmp_path):
     file = tmp_path / "one.safetensors"
     shutil.copy(part_results / "detectors/transistor.safetensors", file)
     detectors = Detectors([tmp_path])
@@ -181,7 +181,7 @@ def test_nothing_above_the_threshold_has_no_region():
     assert regions(np.zeros((4, 4), np.float32), 0.4, 8, 8) == []
 
 
-def test_the_latest_judgements_are_kept_and_older_ones_go(detectors, image):
+def test_the_latest_judgments_are_kept_and_older_ones_go(detectors, image):
     kept = judgments.Kept(at_most=2)
     judged = detectors.judge("transistor", image)
     tokens = [kept.keep(judged) for _ in range(3)]

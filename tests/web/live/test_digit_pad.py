@@ -26,7 +26,7 @@ def folder(novelty_data, novelty_config, tmp_path_factory):
     """Detectors of a digit (in truth, of a bar) and of the bundled cloth."""
     results = tmp_path_factory.mktemp("digit")
     config = replace(novelty_config, holdout=0.5)
-    protocol = Protocol(dataset="fashion_mnist", config=config, normalisation="imagenet")
+    protocol = Protocol(dataset="fashion_mnist", config=config, normalization="imagenet")
     kept = results / "detectors"
     measure(protocol, ["dress"], data=novelty_data, results=results, detectors=kept)
     shutil.move(kept / "fashion_mnist_dress.safetensors", kept / "mnist_3.safetensors")
@@ -34,7 +34,7 @@ def folder(novelty_data, novelty_config, tmp_path_factory):
 
 
 @pytest.mark.parametrize("place", [(0, 0), (100, 200), (180, 20)])
-def test_a_drawing_is_centred_wherever_it_was_drawn(place):
+def test_a_drawing_is_centerd_wherever_it_was_drawn(place):
     digit = digit_pad.as_digit(stroke(*place, 100, 40))
     assert digit.shape == (28, 28)
     np.testing.assert_array_equal(digit, digit_pad.as_digit(stroke(50, 50, 100, 40)))
@@ -45,7 +45,7 @@ def test_a_drawing_is_made_to_fit_twenty_pixels():
     assert (lit.max(axis=0) - lit.min(axis=0) + 1).tolist() == [5, 20]
 
 
-def test_an_off_centre_weight_stays_inside():
+def test_an_off_center_weight_stays_inside():
     drawn = stroke(10, 10, 200, 8)
     drawn[200:210, 10:200] = 0
     assert digit_pad.as_digit(drawn).sum() > 0

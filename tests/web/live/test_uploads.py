@@ -27,12 +27,12 @@ def test_a_picture_named_as_something_else_is_read_all_the_same(tmp_path):
     np.testing.assert_array_equal(read_upload_file(file), np.asarray(PICTURE))
 
 
-def test_16_bit_grey_is_scaled():
+def test_16_bit_gray_is_scaled():
     deep = Image.fromarray(np.full((8, 8), 65535 // 2, np.uint16))
     assert set(np.unique(read_upload(saved(deep, "PNG")))) <= {127, 128}
 
 
-def test_cmyk_palette_alpha_and_grey_become_rgb():
+def test_cmyk_palette_alpha_and_gray_become_rgb():
     for mode in ("CMYK", "P", "LA", "L", "1"):
         kind = "TIFF" if mode == "CMYK" else "PNG"
         assert read_upload(saved(PICTURE.convert(mode), kind)).shape == (40, 60, 3)

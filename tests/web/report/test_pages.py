@@ -32,7 +32,7 @@ def test_names_are_escaped(part_results, tmp_path, monkeypatch):
         assert "<script>alert(1)" not in page.read_text()
 
 
-def test_without_a_run_the_published_figures_stand_alone(results, tmp_path):
+def test_without_a_run_the_published_metrics_stand_alone(results, tmp_path):
     pages = write_report(results, tmp_path / "site")
     assert len(pages) == 1
     assert "No run is stored yet" in pages[0].read_text()

@@ -1,7 +1,7 @@
-"""The grid of an ablation: a figure over two settings, its spread over seeds, what is told apart.
+"""The grid of an ablation: a metric over two settings, its spread over seeds, what is distinguished.
 
-A cell is what the runs of one value of each setting have in common: the mean of their figure. Two
-cells are told apart where Welch's test over their seeds says so; it knows nothing of how many
+A cell is what the runs of one value of each setting have in common: the mean of their metric. Two
+cells are distinguished where Welch's test over their seeds says so; it knows nothing of how many
 cells were looked at.
 """
 
@@ -94,8 +94,8 @@ def cells(rows: pd.DataFrame, metric: str, settings: Sequence[str]) -> pd.DataFr
     [[128, 0.5, 2, ('a', 'b')], [256, 0.5, 1, ('c',)]]
 
     Args:
-        rows: of `rd4ad.runs.index.read_index`; those without the figure are left out.
-        metric: which figure.
+        rows: of `rd4ad.runs.index.read_index`; those without the metric are left out.
+        metric: which metric.
         settings: columns that are laid out.
     """
     groups = rows.dropna(subset=metric).groupby(list(settings), sort=True, dropna=False)
@@ -122,7 +122,7 @@ def is_told_apart(one: Sequence[float], other: Sequence[float]) -> bool | None:
 
 
 def marks(found: pd.DataFrame) -> pd.Series:
-    """Return what every cell is marked with: the best, those not told apart from it, or nothing."""
+    """Return what every cell is marked with: the best, those not distinguishable from it, or nothing."""
     if found.empty:
         return pd.Series(dtype=str)
     every = found["values"].tolist()

@@ -31,7 +31,7 @@ def table(published: pd.DataFrame, measured: Sequence[dict[str, Any]]) -> pd.Dat
     """Return one row a method and host.
 
     Args:
-        published: results/published/complexity.csv; its ratios are those of its figures.
+        published: results/published/complexity.csv; its ratios are those of its metrics.
         measured: rows of results/bench/methods*.json, with their own ratios.
     """
     ours = pd.DataFrame(measured)
@@ -57,11 +57,11 @@ def _ratios(published: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def in_words(rows: pd.DataFrame, figure: str, text: Text) -> str:
+def in_words(rows: pd.DataFrame, metric: str, text: Text) -> str:
     """Return the rows that a frontier shows, in words."""
-    known = rows.dropna(subset=["seconds_per_image", figure])
+    known = rows.dropna(subset=["seconds_per_image", metric])
     return "; ".join(
-        f"{row['label']}: {row['seconds_per_image']:g} s, {text(row[figure])}"
+        f"{row['label']}: {row['seconds_per_image']:g} s, {text(row[metric])}"
         for row in known.to_dict("records")
     )
 

@@ -1,6 +1,6 @@
-"""The leaderboard: published and measured figures as one table of cells, and views of it.
+"""The leaderboard: published and measured metrics as one table of cells, and views of it.
 
-A cell is one figure of one category in one column. A column is what one source says of one method
+A cell is one metric of one category in one column. A column is what one source says of one method
 at one setting, by one definition. Columns of different kinds (reported, reproduced, third-party)
 stand side by side and are never averaged together.
 """
@@ -12,7 +12,7 @@ import pandas as pd
 
 from rd4ad.catalogue import METHODS, NO_BACKBONE, title_of
 from rd4ad.runs.comparison import seed_spread
-from rd4ad.runs.index import figures_of
+from rd4ad.runs.index import metric_rows
 from rd4ad.runs.published import GROUPS, KEYS
 from rd4ad.scoring import layers_name
 from rd4ad.web.explorer.style import BACKBONES, KIND_MARKS
@@ -25,7 +25,7 @@ PRO_DEFINITIONS = {
     "aupro_0.05": "MVTec, limit 0.05",
     "aupro_per_image": "released code",
 }
-"""Measured figures that are PRO, by definition."""
+"""Measured metrics that are PRO, by definition."""
 AVERAGES = {"avg_texture": "Textures", "avg_object": "Objects", "avg_total": "Total"}
 CELL_COLUMNS = (
     *KEYS, "category", "definition", "value", "sd", "kind", "source", "note", "stated", "runs",
@@ -37,7 +37,7 @@ _RUN_KEYS = [
 
 
 def published_cells(table: pd.DataFrame, averages: pd.DataFrame) -> pd.DataFrame:
-    """Return the cells of the published figures, our averages of them among them.
+    """Return the cells of the published metrics, our averages of them among them.
 
     Args:
         table: as `rd4ad.runs.published.read_published` returns it.
@@ -56,20 +56,20 @@ def published_cells(table: pd.DataFrame, averages: pd.DataFrame) -> pd.DataFrame
 def measured_cells(
     runs: pd.DataFrame, dataset: str, metrics: Collection[str] = tuple(METRICS)
 ) -> pd.DataFrame:
-    """Return the cells of the runs on a data set, each at its own scoring.
+    """Return the cells of the runs on a dataset, each at its own scoring.
 
     Several seeds of one setting make one cell: their mean, and in `sd` their standard deviation.
     Averages over categories are there only where every category was measured.
 
     Args:
         runs: rows of `rd4ad.runs.index.read_index` at the runs' own scoring.
-        dataset: name of a data set among them.
+        dataset: name of a dataset among them.
         metrics: keys of `METRICS`; each takes a row a run, which is much with many runs.
     """
     rows = runs[runs["dataset"] == dataset]
     rows = rows.assign(epochs=rows["epochs"].fillna(-1))
     kept = {name: (name,) for name in METRICS} | {"pro": tuple(PRO_DEFINITIONS)}
-    rows = figures_of(rows, [figure for name in metrics for figure in kept[name]])
+    rows = metric_rows(rows, [metric for name in metrics for metric in kept[name]])
     cells = seed_spread(rows).rename(columns={"mean": "value"})
     cells["definition"] = cells["metric"].map(PRO_DEFINITIONS).fillna("exact")
     everything = GROUPS if dataset == MVTEC else {"avg_total": tuple(sorted(set(rows["category"])))}
@@ -117,7 +117,7 @@ def choose(
     definitions: Collection[str] = (),
     settings: Collection[str] = (),
 ) -> pd.DataFrame:
-    """Return the cells of one figure, narrowed; an empty choice narrows nothing.
+    """Return the cells of one metric, narrowed; an empty choice narrows nothing.
 
     Args:
         cells: see this module.
@@ -293,7 +293,7 @@ def disagreements(cells: pd.DataFrame) -> list[str]:
 
 
 def qualified(dataset: str, category: str) -> str:
-    """Return the name of a category that tells its data set, as menus show it.
+    """Return the name of a category that tells its dataset, as menus show it.
 
     >>> qualified(MVTEC, "tile"), unqualified("MVTec AD / tile")
     ('MVTec AD / tile', ('MVTec AD', 'tile'))
@@ -302,7 +302,7 @@ def qualified(dataset: str, category: str) -> str:
 
 
 def unqualified(name: str) -> tuple[str, str]:
-    """Return (data set, category) of a `qualified` name."""
+    """Return (dataset, category) of a `qualified` name."""
     dataset, _, category = name.rpartition(" / ")
     return dataset, category
 
@@ -319,7 +319,7 @@ def categories(runs: pd.DataFrame | None, mvtec: Sequence[str]) -> list[str]:
 def of_category(
     cells: Sequence[pd.DataFrame], metric: str, category: str, sources: Collection[str]
 ) -> pd.DataFrame:
-    """Return the cells of one figure and category out of several tables, best last."""
+    """Return the cells of one metric and category out of several tables, best last."""
     if not cells:
         return pd.DataFrame(columns=list(CELL_COLUMNS))
     table = pd.concat(cells, ignore_index=True)

@@ -11,7 +11,7 @@ from rd4ad.runs.store import Run
 from rd4ad.scoring import layers_name
 from rd4ad.web.explorer.screens.ablations import is_told_apart
 from rd4ad.web.explorer.style import BACKBONES
-from rd4ad.web.explorer.tables import FIGURES, Text, with_sign
+from rd4ad.web.explorer.tables import METRIC_NAMES, Text, with_sign
 from rd4ad.web.explorer.units import Units
 
 AXES = {
@@ -31,7 +31,7 @@ RELEASED_SIGMA_PX = 4.0
 
 
 def limitations(studies: pd.DataFrame, measured: pd.DataFrame | None) -> pd.DataFrame:
-    """Return the paper's four figures of transistor beside ours at the same layers and size.
+    """Return the paper's four metrics of transistor beside ours at the same layers and size.
 
     Args:
         studies: results/published/rd4ad_studies.csv.
@@ -63,20 +63,20 @@ def styled(table: pd.DataFrame, text: Text) -> Styler:
     names = {"layers": "Layers", "size_px": "Image size, px", "paper": "○ Paper, WR50"}
     ours = [column for column in table.columns if column not in names]
     names |= {column: f"● Ours, {BACKBONES.get(column, column)}" for column in ours}
-    figures = [names[column] for column in ("paper", *ours)]
-    return table.rename(columns=names).style.format(dict.fromkeys(figures, text))
+    metrics = [names[column] for column in ("paper", *ours)]
+    return table.rename(columns=names).style.format(dict.fromkeys(metrics, text))
 
 
-def usual_figures(run: Run) -> dict[str, float]:
-    """Return a run's figures at its own scoring, fraction by metric."""
+def default_metrics(run: Run) -> dict[str, float]:
+    """Return a run's metrics at its own scoring, fraction by metric."""
     own = run.metrics[run.metrics["is_default"]]
     return dict(zip(own["metric"], own["value"].astype(float), strict=True))
 
 
-def stored_figures(
+def stored_metrics(
     run: Run, layers: tuple[int, ...], fusion: str, sigma_px: float
 ) -> dict[str, float]:
-    """Return a run's stored figures under a scoring of its grid; empty where it is not in it."""
+    """Return a run's stored metrics under a scoring of its grid; empty where it is not in it."""
     table = run.metrics
     same_fusion = (table["fusion"] == fusion) | (len(layers) == 1)  # of one layer, both are alike
     rows = table[
@@ -86,7 +86,7 @@ def stored_figures(
 
 
 def completed(values: Mapping[str, float], stored: Mapping[str, float]) -> dict[str, float]:
-    """Return figures with the stored ones where they are undefined.
+    """Return metrics with the stored ones where they are undefined.
 
     >>> completed({"a": float("nan"), "b": 0.5}, {"a": 0.9, "b": 0.4})
     {'a': 0.9, 'b': 0.5}
@@ -95,7 +95,7 @@ def completed(values: Mapping[str, float], stored: Mapping[str, float]) -> dict[
 
 
 def settings(rows: pd.DataFrame) -> list[str]:
-    """Return the distinct settings of runs' figures in words, largest images first.
+    """Return the distinct settings of runs' metrics in words, largest images first.
 
     `named` finds one again.
     """
@@ -128,16 +128,16 @@ def _in_words(rows: pd.DataFrame) -> pd.Series:
 
 
 def side_by_side(rows: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
-    """Return every figure of two of `settings`, means over seeds, and their difference.
+    """Return every metric of two of `settings`, means over seeds, and their difference.
 
     Returns:
         `first`, `second` and `difference` by metric, fractions; `real`: whether the difference is
         more than their seeds explain, in a word.
     """
-    one, other = (named(rows, setting)[list(FIGURES)] for setting in (first, second))
+    one, other = (named(rows, setting)[list(METRIC_NAMES)] for setting in (first, second))
     apart = [
         is_told_apart(one[name].dropna().tolist(), other[name].dropna().tolist())
-        for name in FIGURES
+        for name in METRIC_NAMES
     ]
     words = [{True: "yes", False: "unclear", None: "–"}[answer] for answer in apart]
     pair = pd.DataFrame({"first": one.mean(), "second": other.mean()})
@@ -145,7 +145,7 @@ def side_by_side(rows: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
 
 
 def styled_pair(table: pd.DataFrame, units: Units) -> Styler:
-    """Return `side_by_side` with readable figures and signed differences."""
-    shown = table.rename(index=FIGURES)
+    """Return `side_by_side` with readable metrics and signed differences."""
+    shown = table.rename(index=METRIC_NAMES)
     signed = with_sign(units.text)
     return shown.style.format({"first": units.text, "second": units.text, "difference": signed})

@@ -19,15 +19,15 @@ from rd4ad.scoring import layers_name
 from rd4ad.web.explorer.style import BACKBONES, KIND_MARKS
 from rd4ad.web.explorer.tables import BEST, HEAT, MARK, Text, with_interval
 
-_NORMALISED = {"imagenet": "normalised as for ImageNet", "none": "not normalised"}
+_NORMALIZED = {"imagenet": "normalized as for ImageNet", "none": "not normalized"}
 _THUMBNAIL = 3  # times its size: 28 px are too few to see
-_UNKNOWN = "The paper's figure could not be confirmed."
+_UNKNOWN = "The paper's metric could not be confirmed."
 _ABSENT = "Not measured here."
 
 
 @dataclass(frozen=True)
 class Study:
-    """The runs of one data set at one setting.
+    """The runs of one dataset at one setting.
 
     Args:
         dataset: its title.
@@ -53,7 +53,7 @@ def setting_of(run: Run) -> str:
         f"{title_of(record['method'])} {BACKBONES.get(record['backbone'], record['backbone'])}",
         f"layers {layers_name(config['layers'])}",
         f"{config['epochs']} epochs",
-        _NORMALISED[config["normalisation"]],
+        _NORMALIZED[config["normalisation"]],
         f"seed {record['seed']}",
     ]
     if config["batch_size"] != PROTOCOL["batch_size"]:
@@ -72,7 +72,7 @@ def setting_of(run: Run) -> str:
 
 
 def studies(runs: Sequence[Run]) -> list[Study]:
-    """Return the runs by data set and setting: those of most classes, on all images, first."""
+    """Return the runs by dataset and setting: those of most classes, on all images, first."""
     grouped: dict[tuple[str, str], dict[str, Run]] = {}
     for run in runs:
         key = run.record["dataset"], setting_of(run)
@@ -92,8 +92,8 @@ def _classes(dataset: str) -> tuple[str, ...]:
     return set_named(TITLES[dataset]).classes
 
 
-def figure(run: Run, metric: str) -> "pd.Series[Any]":
-    """Return the row of one of a run's figures at its own scoring."""
+def metric(run: Run, metric: str) -> "pd.Series[Any]":
+    """Return the row of one of a run's metrics at its own scoring."""
     own = run.metrics[run.metrics["is_default"] & (run.metrics["metric"] == metric)]
     return own.iloc[0]
 
@@ -109,8 +109,8 @@ class Mean:
 
 
 def mean_of(study: Study) -> Mean:
-    """Return the mean of a study over its data set's classes and their standard deviation."""
-    values = {name: float(figure(run, "image_auroc")["value"]) for name, run in study.runs.items()}
+    """Return the mean of a study over its dataset's classes and their standard deviation."""
+    values = {name: float(metric(run, "image_auroc")["value"]) for name, run in study.runs.items()}
     rows = pd.DataFrame({"category": values.keys(), "value": values.values(), "kind": "reproduced"})
     lowest = min(values, key=values.__getitem__)
     try:
@@ -121,12 +121,12 @@ def mean_of(study: Study) -> Mean:
 
 
 def overview(found: Sequence[Study], published: pd.DataFrame, text: Text) -> pd.DataFrame:
-    """Return a row a data set: what the paper reports, what was measured, and how.
+    """Return a row a dataset: what the paper reports, what was measured, and how.
 
     Args:
-        found: see `studies`; the first of each data set is taken.
+        found: see `studies`; the first of each dataset is taken.
         published: results/published/rd4ad_studies.csv.
-        text: prints one figure.
+        text: prints one metric.
     """
     told = published[(published["study"] == "novelty") & (published["metric"] == "image_auroc")]
     reported = dict(zip(told["dataset"], told["value"], strict=True))
@@ -144,13 +144,13 @@ def overview(found: Sequence[Study], published: pd.DataFrame, text: Text) -> pd.
             notes.append(mean.reason)
         told_of = " ".join(filter(None, notes))
         rows.append((chosen.title, text(reported.get(chosen.title)), ours, setting, told_of))
-    columns = ["Data set", f"{KIND_MARKS['reported']} Paper", f"{KIND_MARKS['reproduced']} Ours",
+    columns = ["Dataset", f"{KIND_MARKS['reported']} Paper", f"{KIND_MARKS['reproduced']} Ours",
                "Setting", "Note"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
 
 def class_table(study: Study, images: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return a row a normal class: its figures, fractions, and which other class looks most normal.
+    """Return a row a normal class: its metrics, fractions, and which other class looks most normal.
 
     Args:
         study: whose runs.
@@ -158,13 +158,13 @@ def class_table(study: Study, images: Mapping[str, pd.DataFrame]) -> pd.DataFram
     """
     rows = {}
     for name, run in study.runs.items():
-        auroc = figure(run, "image_auroc")
+        auroc = metric(run, "image_auroc")
         pairs = pairwise(name, images[name])
         nearest = min(pairs, key=pairs.__getitem__) if pairs else ""
         rows[name] = {
             **auroc[["value", "ci_low", "ci_high"]],
-            "ap": figure(run, "image_ap")["value"],
-            "f1_max": figure(run, "image_f1_max")["value"],
+            "ap": metric(run, "image_ap")["value"],
+            "f1_max": metric(run, "image_f1_max")["value"],
             "nearest": nearest,
             "against_nearest": pairs.get(nearest, np.nan),
         }
@@ -172,7 +172,7 @@ def class_table(study: Study, images: Mapping[str, pd.DataFrame]) -> pd.DataFram
 
 
 def styled_classes(table: pd.DataFrame, text: Text) -> Styler:
-    """Return `class_table` with readable headers, figures in the chosen units."""
+    """Return `class_table` with readable headers, metrics in the chosen units."""
     shown = pd.DataFrame(
         {
             "Image AUROC": [
@@ -228,7 +228,7 @@ def matrix(images: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def styled_matrix(table: pd.DataFrame, text: Text) -> Styler:
-    """Return `matrix` darkest where classes are told apart worst, that of each row bold."""
+    """Return `matrix` darkest where classes are distinguished worst, that of each row bold."""
     low = float(np.nanmin(table)) if table.notna().any(axis=None) else 0.0
     share = (1 - table) / ((1 - low) or 1)
     lowest = table.eq(table.min(axis=1), axis=0)
@@ -257,7 +257,7 @@ def across_settings(found: Sequence[Study]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             study.setting: {
-                named(name): float(figure(run, "image_auroc")["value"])
+                named(name): float(metric(run, "image_auroc")["value"])
                 for name, run in study.runs.items()
             }
             for study in found
@@ -288,6 +288,6 @@ def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def in_words(table: pd.DataFrame, text: Text) -> str:
-    """Return the figures of `class_table` for those who cannot see a chart of them."""
+    """Return the metrics of `class_table` for those who cannot see a chart of them."""
     pairs = table["value"].items()
     return "; ".join(f"{named(str(name))} {text(value)}" for name, value in pairs)

@@ -1,4 +1,4 @@
-"""Reported against reproduced: each measured figure beside what papers print of that method."""
+"""Reported against reproduced: each measured metric beside what papers print of that method."""
 
 import pandas as pd
 
@@ -10,7 +10,7 @@ COLUMNS = ("method", "setting", "definition", "reproduced", "ours", "reported", 
 
 
 def reported_beside(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for every pair of a measured and a reported figure of the same method.
+    """Return one row for every pair of a measured and a reported metric of the same method.
 
     The paper under study comes first, then the other sources. Backbones, sizes and definitions are
     named, since they mostly differ: the difference is then one of both method and setting.
@@ -27,7 +27,7 @@ def reported_beside(cells: pd.DataFrame) -> pd.DataFrame:
     ('R18 256 px', 'WR50 256 px', 0.003)
 
     Args:
-        cells: of one figure and category; see `rd4ad.web.explorer.screens.leaderboard.of_category`.
+        cells: of one metric and category; see `rd4ad.web.explorer.screens.leaderboard.of_category`.
     """
     ours = cells[cells["kind"] == "reproduced"]
     theirs = cells[cells["kind"] == "reported"]

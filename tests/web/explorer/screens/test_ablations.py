@@ -9,7 +9,7 @@ from rd4ad.web.explorer.units import PERCENT
 
 
 def rows(**values):
-    """Rows of the index: the seeds' figures by "<layers>_<size>"."""
+    """Rows of the index: the seeds' metrics by "<layers>_<size>"."""
     found = [
         {"layers": key.split("_")[0], "size_px": int(key.split("_")[1]), "seed": seed,
          "aupro": value, "run_id": f"{key}-{seed}", "method": "RD4AD", "epochs": 200.0}
@@ -49,12 +49,12 @@ def test_single_runs_tell_nothing():
     assert ablations.is_told_apart([0.9], [0.1]) is None
 
 
-def test_seeds_that_do_not_vary_are_told_apart_by_their_means_alone():
+def test_seeds_that_do_not_vary_are_distinguished_by_their_means_alone():
     assert ablations.is_told_apart([0.9, 0.9], [0.9, 0.9]) is False
     assert ablations.is_told_apart([0.9, 0.9, 0.9], [0.8, 0.8, 0.80001]) is True
 
 
-def test_rows_without_the_figure_make_no_cell():
+def test_rows_without_the_metric_make_no_cell():
     table = rows(**{"1_128": (0.9, np.nan), "2_128": (np.nan,)})
     found = ablations.cells(table, "aupro", ["layers"])
     assert found[["layers", "n"]].values.tolist() == [["1", 1]]

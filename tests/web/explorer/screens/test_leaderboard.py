@@ -95,7 +95,7 @@ def test_an_average_over_measured_categories_needs_all_of_them():
     assert averaged["category"].tolist() == ["avg_texture"]
 
 
-def test_measured_and_reported_figures_are_never_in_one_average(published):
+def test_measured_and_reported_metrics_are_never_in_one_average(published):
     both = pd.concat([published, cells_of([run_rows(name, 0.5) for name in TEXTURES[:4]])])
     table = leaderboard.wide(leaderboard.choose(both, "pixel_auroc", sources=[PAPER, OURS]))
     assert np.isnan(table.loc["avg_texture", "● RD4AD R18 256"])
@@ -110,7 +110,7 @@ def test_pro_names_its_definition_in_the_column():
     ]  # fmt: skip
 
 
-def test_columns_of_all_sources_are_told_apart(published):
+def test_columns_of_all_sources_are_distinguished(published):
     for metric in leaderboard.METRICS:
         cells = leaderboard.choose(published, metric, sources=leaderboard.SOURCES)
         assert (
@@ -120,7 +120,7 @@ def test_columns_of_all_sources_are_told_apart(published):
         )
 
 
-def test_differences_are_those_of_the_printed_figures():
+def test_differences_are_those_of_the_printed_metrics():
     table = pd.DataFrame({"a": [0.9004, 0.5], "b": [0.9, 0.6]}, index=["wood", "tile"])
     compared = leaderboard.delta(table, "a", "b")
     assert compared["outcome"].tolist() == ["tie", "loss"]

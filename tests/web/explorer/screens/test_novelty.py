@@ -27,7 +27,7 @@ def without(study, name):
 
 def test_a_setting_says_what_sets_runs_apart(study):
     assert study.setting == (
-        "RD4AD compact, layers 1+2+3, 1 epochs, not normalised, seed 0, batches of 4"
+        "RD4AD compact, layers 1+2+3, 1 epochs, not normalized, seed 0, batches of 4"
     )
     assert study.is_whole
     assert not without(study, "bag").is_whole
@@ -41,7 +41,7 @@ def test_classes_stand_in_the_order_of_their_labels(study):
 
 
 def test_the_mean_is_over_all_classes_or_refused(study):
-    values = [float(novelty.figure(run, "image_auroc")["value"]) for run in study.runs.values()]
+    values = [float(novelty.metric(run, "image_auroc")["value"]) for run in study.runs.values()]
     mean = novelty.mean_of(study)
     assert mean.value == pytest.approx(np.mean(values))
     assert mean.sd == pytest.approx(np.std(values, ddof=1))
@@ -55,7 +55,7 @@ def test_the_overview_leaves_empty_what_is_not_known(study):
         {"study": ["novelty"], "metric": ["image_auroc"], "dataset": ["FashionMNIST"],
          "value": [0.95]}
     )  # fmt: skip
-    rows = novelty.overview([study], told, PERCENT.text).set_index("Data set")
+    rows = novelty.overview([study], told, PERCENT.text).set_index("Dataset")
     assert rows["○ Paper"].tolist() == ["–", "95.0", "–", "–"]
     assert rows.loc["MNIST", "● Ours"] == "–"
     assert "could not be confirmed" in rows.loc["MNIST", "Note"]
@@ -63,7 +63,7 @@ def test_the_overview_leaves_empty_what_is_not_known(study):
     assert "JPEG" in rows.loc["CIFAR-10 (JPEG)", "Note"]
 
 
-def test_the_class_that_looks_most_normal_is_told_apart_worst():
+def test_the_class_that_looks_most_normal_is_distinguished_worst():
     images = pd.DataFrame(
         {"defect_type": list("aabbcc"), "label": [0, 0, 1, 1, 1, 1],
          "score": [1.0, 2.0, 1.5, 3.0, 5.0, 6.0]}
@@ -72,7 +72,7 @@ def test_the_class_that_looks_most_normal_is_told_apart_worst():
     assert pairs == {"b": image_auroc([0, 0, 1, 1], [1, 2, 1.5, 3]), "c": 1.0}
 
 
-def test_the_matrix_has_no_figure_of_a_class_against_itself(study):
+def test_the_matrix_has_no_metric_of_a_class_against_itself(study):
     images = {name: run.images() for name, run in study.runs.items()}
     table = novelty.matrix(images)
     assert table.shape == (10, 10)
@@ -100,7 +100,7 @@ def test_a_run_is_measured_again_by_the_command_that_is_shown(study):
     arguments = tables.commands(run).split()
     options = build_parser().parse_args(arguments[1:])
     assert arguments[0] == "rd4ad"
-    assert (options.dataset, options.normal, options.normalisation) == (
+    assert (options.dataset, options.normal, options.normalization) == (
         "fashion_mnist", "bag", "none",
     )  # fmt: skip
     names = ("backbone", "layers", "size_px", "epochs", "batch_size", "holdout", "seed")

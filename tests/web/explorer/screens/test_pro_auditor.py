@@ -23,15 +23,15 @@ def npz(**arrays) -> bytes:
 
 def test_own_maps_get_every_definition():
     found = run_cache.audited(read_npz(npz(maps=MAPS, masks=MASKS)))
-    assert set(found.figures) == {
+    assert set(found.metrics) == {
         "MVTec, limit 0.3", "MVTec, limit 0.05", "no limit (1.0)", "released code, per image",
     }  # fmt: skip
     assert set(found.curves) == {"whole category", "mean of each image's own"}
 
 
-def test_masks_without_a_defect_have_no_figure_and_no_curve():
+def test_masks_without_a_defect_have_no_metric_and_no_curve():
     found = run_cache.audited(read_npz(npz(maps=MAPS, masks=MASKS * 0)))
-    assert np.isnan(list(found.figures.values())).all()
+    assert np.isnan(list(found.metrics.values())).all()
     assert found.curves == {}
 
 
