@@ -18,8 +18,8 @@ if __name__ == "__main__" and not frame.under_streamlit():  # as a Gradio Space 
 
 units = frame.open_page(
     "Leaderboard",
-    "Anomaly detection on MVTec AD by category: what papers report beside what this code measured. "
-    "The kinds of metrics are marked and never averaged together.",
+    "Which method finds defects best, and on which category? Values that papers report and values "
+    "that this code reproduced are marked and never averaged together.",
 )
 runs = index_cache.measured()
 datasets = [leaderboard.MVTEC]
@@ -29,7 +29,10 @@ if runs is not None:
 first, second, third, fourth = st.columns([4, 11, 5, 8], vertical_alignment="top")
 with first:
     dataset = widgets.choose(
-        "Dataset", datasets, "dataset", "Papers' metrics are for MVTec AD; ours for each dataset."
+        "Dataset",
+        datasets,
+        "dataset",
+        "Shows another dataset. Papers report MVTec AD; this project also measured the others.",
     )
 is_mvtec = dataset == leaderboard.MVTEC
 with second:
@@ -37,8 +40,9 @@ with second:
         "Metric",
         leaderboard.METRICS,
         "metric",
-        "Image AUROC ranks images, pixel AUROC all pixels of a category pooled. PRO weighs every "
-        "defect the same; it has several definitions, named in each column.",
+        "Changes every value in the table. Image AUROC ranks images; pixel AUROC ranks all pixels "
+        "of a category; PRO weighs every defect region the same and has several definitions, "
+        "named in each column.",
     )
 cells = [] if runs is None else [index_cache.cells_of(dataset, metric)]
 cells = pd.concat([index_cache.published(), *cells] if is_mvtec else cells, ignore_index=True)
@@ -50,19 +54,38 @@ with third:
         key="size",
         bind="query-params",
         placeholder="all",
-        help="Side of the square images. Many later sources do not state it.",
+        help=(
+            "Keeps only columns measured at these sizes: the side of the square images. Many "
+            "later sources do not state it."
+        ),
     )
 with fourth:
     sources = widgets.choose_sources(
         leaderboard.SOURCES if is_mvtec else (leaderboard.OURS,),
         (leaderboard.PAPER, leaderboard.OURS) if is_mvtec else (leaderboard.OURS,),
     )
-with st.expander("Methods, settings, definitions, colors"):
-    methods = widgets.some("Methods", cells["method"], "method", "Empty: all.")
-    settings = widgets.some("Setting", cells["setting"], "setting", "One model a category?")
-    definitions = widgets.some("Definition", cells["definition"], "definition", "Of the metric.")
+with st.expander("More filters: methods, settings, definitions, tint"):
+    methods = widgets.some(
+        "Methods", cells["method"], "method", "Keeps only these methods; none chosen keeps all."
+    )
+    settings = widgets.some(
+        "Setting",
+        cells["setting"],
+        "setting",
+        "Keeps only these settings, e.g. one model per category.",
+    )
+    definitions = widgets.some(
+        "Definition",
+        cells["definition"],
+        "definition",
+        "Keeps only values by these definitions of the metric.",
+    )
     heat = st.toggle(
-        "Tint each row", value=True, key="heat", bind="query-params", help="From lowest to highest."
+        "Tint each row",
+        value=True,
+        key="heat",
+        bind="query-params",
+        help="Tints the cells of a row from its lowest to its highest value.",
     )
 
 shown = leaderboard.choose(
@@ -75,15 +98,15 @@ shown = leaderboard.choose(
     settings=settings,
 )
 if shown.empty:
-    st.info("No metric matches this choice: widen one of the controls above.")
+    st.info("No value matches these filters: remove one of them.")
     st.stop()
 
 everything = leaderboard.wide(shown)
 table = leaderboard.narrowed(everything)
 if len(table.columns) < len(everything.columns):
     st.info(
-        f"The best {len(table.columns)} of {len(everything.columns)} columns by their mean: choose "
-        "methods, sizes or settings above for others."
+        f"The best {len(table.columns)} of {len(everything.columns)} columns by mean are shown: "
+        "filter by method, size or setting to see others."
     )
 best = leaderboard.best(table, leaderboard.definitions_of(shown))
 card = st.container()
@@ -95,9 +118,9 @@ clicked = widgets.table_with_cells(
 st.caption(
     f"{leaderboard.METRICS[metric]}, {units.name}. "
     + " · ".join(KIND_NAMES.values())
-    + f". {tables.MARK} and bold: best of its row at the printed precision, computed here. "
-    "Averages are computed here, and only where every category has a metric. "
-    "Click a metric for where it comes from."
+    + f". {tables.MARK} and bold: best of its row at the printed precision. "
+    "Averages are computed here, and only where every category has a value. "
+    "Click a value to see its source."
 )
 for sentence in leaderboard.disagreements(shown):
     st.warning(sentence, icon=":material/rule:")
@@ -107,7 +130,7 @@ if clicked is not None:
     cell = leaderboard.cell_at(shown, row, column)
     with card:
         if cell is None:
-            st.info(f"{column} has no metric for {leaderboard.row_name(row)}.")
+            st.info(f"{column} has no value for {leaderboard.row_name(row)}.")
         else:
             title = f"{column} · {leaderboard.row_name(row)}"
             widgets.show_card(title, tables.card(cell, units.text))
@@ -124,19 +147,25 @@ left, right = st.columns(2)
 with left.expander("Compare two columns", expanded="first" in st.query_params):
     names = list(table.columns)
     one = widgets.choose(
-        "First", names, "first", "The difference is first minus second.", default="○ RD4AD 256"
+        "First",
+        names,
+        "first",
+        "Sets the column that the second one is subtracted from.",
+        default="○ RD4AD 256",
     )
-    other = widgets.choose("Second", names, "second", "See First.", default="○ PaDiM 256")
+    other = widgets.choose(
+        "Second", names, "second", "Sets the column that is subtracted.", default="○ PaDiM 256"
+    )
     compared = leaderboard.delta(table, one, other)
-    told = run_cache.certainty_of(shown, one, other)
+    differences = run_cache.certainty_of(shown, one, other)
     st.markdown(leaderboard.outcome(compared, one, other))
-    st.markdown(certainty.verdict(told))
+    st.markdown(certainty.verdict(differences))
     st.dataframe(
-        tables.styled_delta(compared, units.text, told),
+        tables.styled_delta(compared, units.text, differences),
         width="stretch",
         placeholder="–",
         alt=f"{one} minus {other} by category",
     )
-with right.expander("Export what is shown"):
+with right.expander("Export this table"):
     widgets.show_exports(table, best, units, f"leaderboard-{metric}")
     st.code(downloads.BIBTEX, language="latex")

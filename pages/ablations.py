@@ -8,8 +8,8 @@ from rd4ad.web.explorer.screens import ablations, leaderboard, limitations
 
 units = frame.open_page(
     "Ablations",
-    "What a setting is worth: any two of them against each other, and a third side by side, from "
-    "the stored distance maps of every run. A cell without a run is shown as missing.",
+    "How much does each setting matter? Compare any two of layers, fusion, smoothing, image size, "
+    "backbone, epochs and seed; every value comes from the distance maps of a stored run.",
 )
 runs = index_cache.measured()
 if runs is None:
@@ -17,34 +17,36 @@ if runs is None:
 
 first, second, third, fourth, fifth = st.columns([3, 3, 2, 2, 2], vertical_alignment="bottom")
 with first:
-    where = widgets.choose_category(runs, "Whose runs are laid out.")
+    where = widgets.choose_category(runs, "Compares the runs of another category.")
 stored = index_cache.scorings_of(*leaderboard.unqualified(where))
 rows = tables.readable(stored)
 with second:
-    metric = widgets.choose_metric(rows, "What is compared.")
+    metric = widgets.choose_metric(rows, "Changes the metric in the cells.")
 with third:
-    down = widgets.choose_named("Down", limitations.AXES, "down", "Setting of the rows.", "layers")
+    down = widgets.choose_named(
+        "Rows", limitations.AXES, "down", "Sets what the rows vary.", "layers"
+    )
 with fourth:
     across = widgets.choose_named(
-        "Across", limitations.AXES, "across", "Setting of the columns.", "size_px"
+        "Columns", limitations.AXES, "across", "Sets what the columns vary.", "size_px"
     )
 with fifth:
     beside = widgets.choose_named(
-        "Side by side",
+        "Tables",
         {"": "nothing"} | limitations.AXES,
         "facet",
-        "One table for each of its values.",
+        "Draws one table for each value of this setting.",
     )
 settings = [name for name in (down, across, beside) if name]
-with st.expander("Hold the other settings"):
+with st.expander("Fixed settings"):
     others = {name: title for name, title in limitations.AXES.items() if name not in settings}
     fixed = widgets.hold(rows, others, settings)
 if fixed:
-    told = (
+    said = (
         f"{limitations.AXES[name].lower()}: {ablations.word(value)}"
         for name, value in fixed.items()
     )
-    st.caption("Held · " + " · ".join(told))
+    st.caption("Fixed settings · " + " · ".join(said))
 if len(set(settings)) < len(settings):
     st.info("Choose different settings for rows, columns and tables.")
     st.stop()
@@ -53,13 +55,14 @@ held = ablations.held(rows, fixed)
 found = ablations.cells(held, metric, settings)
 if found.empty:
     st.info(
-        "No run has these settings together. There are: " + "; ".join(ablations.there_are(rows))
+        "No run combines these settings. The stored runs have: "
+        + "; ".join(ablations.there_are(rows))
     )
     st.stop()
 clicked: list[str] = []
 for number, (value, mine) in enumerate(ablations.facets(found, beside)):
     if number == ablations.MOST_FACETS:
-        st.info(f"The first {number} tables are shown: hold {limitations.AXES[beside].lower()}.")
+        st.info(f"The first {number} tables are shown: fix {limitations.AXES[beside].lower()}.")
         break
     named = f" · {limitations.AXES[beside]}: {value}" if beside else ""
     st.subheader(f"{tables.METRIC_NAMES[metric]}, {units.name}{named}")
@@ -84,11 +87,11 @@ for number, (value, mine) in enumerate(ablations.facets(found, beside)):
     if cell:
         clicked += ablations.runs_behind(mine, *cell, down, across)
 st.caption(
-    f"Down: {limitations.AXES[down].lower()}; across: {limitations.AXES[across].lower()}. "
-    f"{tables.MARK}: best of its table. {ablations.ALIKE}: not distinguishable from it by Welch's test "
-    "over the runs of both cells (95%, not corrected for the number of cells); without ±, a cell "
-    "is one run, which tells nothing of that. Means and ± (standard deviation) are over what is "
-    "neither laid out nor held, seeds as a rule. A dash: no such run. Click a cell for its runs."
+    f"Rows: {limitations.AXES[down].lower()}. Columns: {limitations.AXES[across].lower()}. "
+    f"{tables.MARK}: best of its table. {ablations.ALIKE}: not statistically distinguishable from "
+    "the best (Welch's test over the runs of both cells, 95%, not corrected for the number of "
+    "cells). ± is the standard deviation over seeds; a cell without ± is a single run, which "
+    "cannot be tested. –: no such run. Click a cell to see its runs."
 )
 holes = ablations.holes(stored.loc[held.index], settings)
 if holes:
@@ -96,29 +99,29 @@ if holes:
         st.markdown("A grid that fills them, for `rd4ad sweep grid.yaml --data DIR`:")
         st.code(filling(holes, leaderboard.unqualified(where)[0]), language="yaml")
 if clicked:
-    st.subheader("Runs of the cells clicked")
+    st.subheader("Runs of the selected cell")
     behind = runs[runs["run_id"].isin(clicked)]
     st.dataframe(
         tables.with_links(behind, units.text), width="stretch", hide_index=True, placeholder="–",
         column_config={"Images": st.column_config.LinkColumn(display_text="open")},
-        alt="Runs of the cells clicked",
+        alt="Runs of the selected cell",
     )  # fmt: skip
-    st.caption("Metrics are those at each run's own scoring.")
+    st.caption("Values are those of each run's scoring configuration (layers, fusion, smoothing).")
 
-st.subheader("Two settings side by side")
+st.subheader("Compare two settings")
 known = limitations.settings(rows)
 usual, deepest = limitations.usual_pair(known)
 one, other = st.columns(2)
 with one:
-    chosen = widgets.choose("First", known, "one", "Mean over its seeds.", usual)
+    chosen = widgets.choose("First", known, "one", "Multi-seed mean of this setting.", usual)
 with other:
-    against = widgets.choose("Second", known, "other", "Mean over its seeds.", deepest)
+    against = widgets.choose("Second", known, "other", "Multi-seed mean of this setting.", deepest)
 st.dataframe(
     limitations.styled_pair(limitations.side_by_side(rows, chosen, against), units),
     width="stretch",
     placeholder="–", alt="All metrics of two settings and their difference",
 )  # fmt: skip
 st.caption(
-    "Difference: first minus second. Real: more than the seeds of both explain (Welch, 95%); of "
-    "single runs that cannot be told."
+    "Difference: first minus second. Distinguishable: larger than the spread of the seeds of both "
+    "explains (Welch's test, 95%); single runs cannot be tested."
 )

@@ -7,14 +7,14 @@ from rd4ad.web.explorer import downloads, frame, index_cache, tables
 
 frame.open_page(
     "About",
-    "RD4AD finds what is unusual in an image by comparing a frozen teacher network with a student "
-    "that learned to repeat it on normal images alone.",
+    "What is RD4AD, what is reproduced here, and whose data is it? The method compares a frozen "
+    "teacher network with a student that learned to reproduce its features on normal images only.",
 )
 st.image(
     index_cache.method_drawing(),
     width="stretch",
     alt="The teacher's three feature maps go through a bottleneck to the student, which rebuilds "
-    "them; where they differ is the anomaly map",
+    "them; the anomaly map shows where they differ",
 )
 left, right = st.columns(2)
 with left:
@@ -22,28 +22,26 @@ with left:
     st.markdown(
         "1. A **teacher**, a residual network trained on ImageNet and never changed, turns an "
         "image into three feature maps, fine to coarse.\n"
-        "2. A **one-class bottleneck** squeezes all three into one small embedding: there is "
-        "room for what normal images share, not for what is odd.\n"
+        "2. A **one-class bottleneck** squeezes all three into one small embedding: anomalous "
+        "content does not survive it.\n"
         "3. A **student** decodes the embedding back into the three feature maps. It learned this "
         "on normal images alone.\n"
         "4. Where teacher and student **disagree** (one minus the cosine of their features), the "
-        "image is unusual. The three maps of disagreement are enlarged, added and smoothed."
+        "image is anomalous. The three distance maps are upsampled, added and smoothed."
     )
     st.caption("Hanqiu Deng and Xingyu Li, CVPR 2022. Equations and definitions: docs/METHOD.md.")
 with right:
     st.subheader("What is reproduced, and what is not")
     st.markdown(
         "- The networks match the released code on reference tensors: distance maps to 1e-5, "
-        "scores to 1e-4.\n"
-        "- The metrics match MVTec's own evaluation (PRO to 1e-6) and scikit-learn (1e-9).\n"
-        "- The runs stored here use smaller teachers than the paper's WideResNet-50 and images "
-        "downsized to 256 px; they show the method and its limits, not the paper's exact table.\n"
-        "- Categories of MVTec AD without a stored run were not measured here; their metrics are "
-        "the paper's.\n"
-        "- One-class novelty detection is measured where the Novelty page has a metric of ours; "
-        "FashionMNIST is not.\n"
-        "- The other methods are implementations of this project after their papers; each run "
-        "names its backbone and where it differs.\n"
+        "scores to 1e-4.\n- The metrics match MVTec's own evaluation (PRO to 1e-6) and "
+        "scikit-learn (1e-9).\n- The runs stored here use smaller teachers than the paper's "
+        "WideResNet-50 and images downsized to 256 px; they show the method and its limits, not "
+        "the paper's exact table.\n- Categories of MVTec AD without a stored run were not "
+        "measured here; their values are the paper's.\n- One-class novelty detection is measured "
+        "where the Novelty page shows a reproduced value; FashionMNIST is not.\n- The other "
+        "methods are implementations of this project after their papers; each run names its "
+        "backbone and where it differs.\n"
     )
     runs = index_cache.measured()
     if runs is not None:
@@ -67,5 +65,5 @@ st.markdown(
         for one in NOVELTY_SETS.values()
     )
     + "- **Generated parts** are drawn by this project; they and its code are Apache-2.0.\n"
-    "- Published metrics carry their source in every row; see the cards on the leaderboard."
+    "- Every published value names its source: click it on the leaderboard."
 )

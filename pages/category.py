@@ -10,8 +10,8 @@ from rd4ad.web.explorer.screens import leaderboard, reproduction
 MOST_DOTS, MOST_ROWS, MOST_CURVES = 40, 200, 12
 units = frame.open_page(
     "Category",
-    "One category at a time: every metric known of it, the curves behind the measured ones, and "
-    "how far the scores of normal and defective images lie apart.",
+    "How well does each method do on one category? Published and measured values, the curves "
+    "behind the measured ones, and how far apart the scores of normal and defective images lie.",
 )
 runs = index_cache.measured()
 names = leaderboard.categories(runs, TEXTURES + OBJECTS)
@@ -19,13 +19,17 @@ names = leaderboard.categories(runs, TEXTURES + OBJECTS)
 first, second, third = st.columns([6, 9, 8], vertical_alignment="top")
 with first:
     chosen = widgets.choose(
-        "Category", names, "category", "MVTec AD's, then the generated parts'.",
+        "Category", names, "category",
+        "Shows another category: those of MVTec AD first, then the generated parts.",
         default=leaderboard.qualified(leaderboard.MVTEC, "transistor"),
     )  # fmt: skip
 dataset, category = leaderboard.unqualified(chosen)
 with second:
     metric = widgets.pick(
-        "Metric", leaderboard.METRICS, "metric", "The strip of dots below shows this metric."
+        "Metric",
+        leaderboard.METRICS,
+        "metric",
+        "Changes what the dots and the comparison below show.",
     )
 
 with third:
@@ -39,7 +43,7 @@ left, right = st.columns(2)
 with left:
     st.subheader(f"{leaderboard.METRICS[metric]} of {leaderboard.row_name(category).lower()}")
     if cells.empty:
-        st.info("No metric of this kind is known.")
+        st.info("No value of this metric is known for this category.")
     else:
         cells = cells.tail(MOST_DOTS)  # the best are last
         widgets.show(
@@ -49,22 +53,26 @@ with left:
             "dots",
         )
         st.caption(
-            "Hollow: a paper's metric; filled: measured here; dotted: a third party's."
+            "Hollow: reported by a paper. Filled: reproduced here. Dotted: a third party."
             + (f" The best {MOST_DOTS} are shown." if len(cells) == MOST_DOTS else "")
         )
 with right:
     st.subheader("Scores of test images")
     if mine.empty:
         widgets.empty(
-            "No run of this category is stored yet: no scores, no curves.",
+            "No run of this category is stored, so there are no scores and no curves. These "
+            "commands store one:",
             f"rd4ad train --data DIR --category {category} --out {category}.safetensors\n"
             f"rd4ad evaluate {category}.safetensors --data DIR --category {category} "
             f'--dataset "{dataset}"\nrd4ad results index',
         )
     else:
-        run_id = widgets.choose_run(mine, "Whose scores are shown.")
+        run_id = widgets.choose_run(mine, "Shows the scores of another run.")
         by_type = st.toggle(
-            "By defect type", key="by_type", bind="query-params", help="One color each."
+            "By defect type",
+            key="by_type",
+            bind="query-params",
+            help="Gives each defect type its own color.",
         )
         run = run_cache.run_named(run_id)
         if run is not None:
@@ -77,14 +85,14 @@ with right:
 
 compared = reproduction.reported_beside(cells)
 if not compared.empty:
-    st.subheader("Reported against reproduced")
+    st.subheader("Reported and reproduced")
     st.dataframe(
         tables.styled_reproduction(compared, units.text), width="stretch", hide_index=True,
-        placeholder="–", alt=f"Measured metrics of {category} beside those that papers print",
+        placeholder="–", alt=f"Measured metrics of {category} compared with reported ones",
     )  # fmt: skip
     st.caption(
-        "Difference: reproduced minus reported. Where the backbones differ, it is a difference of "
-        "backbones too: the papers mostly use WideResNet-50-2."
+        "Difference: reproduced minus reported. Where the backbones differ, it includes the "
+        "difference between backbones: the papers mostly use WideResNet-50-2."
     )
 
 if not mine.empty:
@@ -94,20 +102,23 @@ if not mine.empty:
         placeholder="–", alt=f"Measured runs of {category}",
     )  # fmt: skip
     st.caption(
-        "In brackets: the 95% interval over test images, where the run keeps one. It does not "
-        "cover another seed."
+        "In brackets: the 95% interval over test images, where the run stores one. It does not "
+        "cover the spread between seeds."
         + (f" The first {MOST_ROWS} of {len(mine)} runs." if len(mine) > MOST_ROWS else "")
     )
     seeds = certainty.seeds_table(index_cache.spread_of(dataset, category), units.text)
     if not seeds.empty:
         st.dataframe(seeds, width="stretch", hide_index=True, placeholder="–",
                      alt=f"Mean and standard deviation over seeds, {category}")  # fmt: skip
-        st.caption("Mean ± standard deviation over the seeds of one setting.")
+        st.caption("Multi-seed mean ± standard deviation.")
     st.subheader("Curves")
     kind = widgets.pick(
-        "Curve", charts.CURVES, "curve", "Measured runs over each other; hover for thresholds."
+        "Curve",
+        charts.CURVES,
+        "curve",
+        "Changes the kind of curve; hover over a curve for its threshold.",
     )
-    drawn = widgets.choose_runs(mine, "Whose curves are drawn.", MOST_CURVES)
+    drawn = widgets.choose_runs(mine, "Draws the curves of these runs.", MOST_CURVES)
     stored = run_cache.curves_by_label(drawn, kind)
     if not stored:
         st.info("This curve is not defined for these runs (no masks, or one kind of image only).")
@@ -119,12 +130,15 @@ if not mine.empty:
             "curves",
         )
         if limit:
-            st.caption("Shaded: the area up to the limit of 0.3 that the first run's metric is.")
+            st.caption(
+                "Shaded: the area up to a false-positive rate of 0.3, which is the AUPRO of the "
+                "first run."
+            )
 
-st.subheader("Overview: normal against defective in every category")
+st.subheader("Overview: scores of normal and defective images in every category")
 st.caption(
-    "Scores of normal (light) and defective (dark) test images, one panel a category: the less "
-    "they overlap, the better. Categories without a stored run say so."
+    "Normal (light) and defective (dark) test images, one panel per category. The less they "
+    "overlap, the better the detector separates them."
 )
 panels = run_cache.images_by_category(runs, dataset, names)
 widgets.show(

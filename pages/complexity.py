@@ -7,15 +7,16 @@ from rd4ad.web.explorer.screens import complexity
 
 units = frame.open_page(
     "Complexity",
-    "What a heatmap costs: seconds per image and memory against quality. Seconds of different hosts "
-    "do not compare, so every row names its own; times beside RD4AD's do better.",
+    "What does a heatmap cost? Inference time and memory of each method, with the quality that "
+    "they buy. Times of different hosts do not compare; ratios to RD4AD on the same host do.",
 )
 table = complexity.table(index_cache.complexity(), index_cache.measured_costs())
-st.markdown("Seconds an image beside RD4AD's, same host and backbone. "
+st.markdown("Inference time per image relative to RD4AD, same host and backbone. "
             + complexity.ratios_in_words(table))  # fmt: skip
 metric = widgets.pick(
-    "Quality", complexity.QUALITIES, "quality", "Mean over MVTec AD where published; over the "
-    "categories that the row names where measured.",
+    "Quality", complexity.QUALITIES, "quality",
+    "Changes the vertical axis: the mean over MVTec AD where published, over the categories "
+    "that the row names where measured.",
 )  # fmt: skip
 widgets.show(
     charts.frontier(
@@ -24,11 +25,11 @@ widgets.show(
         y_title=f"{complexity.QUALITIES[metric]}, {units.name}",
         factor=units.factor,
     ),
-    "Seconds an image against quality: " + complexity.in_words(table, metric, units.text),
+    "Inference time per image and quality: " + complexity.in_words(table, metric, units.text),
     "frontier",
 )
-st.caption("Area of a mark: memory. Hollow: published. Filled: measured here.")
-st.subheader("Metrics")
+st.caption("The area of a mark is memory. Hollow: reported by a paper. Filled: measured here.")
+st.subheader("Cost and quality by method")
 st.dataframe(
     complexity.styled(table, units.text),
     width="stretch",
@@ -37,4 +38,6 @@ st.dataframe(
     alt="Table 3",
 )
 if table["kind"].eq("reproduced").sum() == 0:
-    widgets.empty("Nothing was measured on this host yet. This does:", "rd4ad bench")
+    widgets.empty(
+        "No method was measured on this host yet. This command measures them:", "rd4ad bench"
+    )

@@ -10,9 +10,9 @@ from rd4ad.web.explorer.screens.leaderboard import MVTEC
 
 units = frame.open_page(
     "Limitations",
-    "On transistor the paper's own method does better with fewer layers and smaller images. Score "
-    "a stored run again, live, and see why: a misplaced part is marked both where it is and where "
-    "it should be, and only deep, coarse features notice that something is missing.",
+    "Where does the method fail, and why? On transistor it does better with fewer layers and "
+    "smaller images: a misplaced part is marked both where it is and where it should be, and only "
+    "deep, coarse features notice that something is missing.",
 )
 runs = index_cache.measured()
 
@@ -21,22 +21,22 @@ ours = None if runs is None else index_cache.scorings_of(MVTEC, "transistor")
 table = limitations.limitations(index_cache.studies(), ours)
 st.dataframe(
     limitations.styled(table, units.text), width="stretch", hide_index=True, placeholder="–",
-    alt="Pixel AUROC of transistor by layers and image size, the paper's beside ours",
+    alt="Pixel AUROC of transistor by layers and image size, the paper's and this project's",
 )  # fmt: skip
 st.caption(
-    "The paper's metrics are WideResNet-50's on the original images; ours are of the backbone "
-    "named on images of 256 px, mean over the stored seeds of the longest training, released "
-    "scoring (sum, Gaussian of 4 px). What compares is the direction: fewer layers and a smaller "
-    "image raise the metric."
+    "The paper uses WideResNet-50 on the original images. This project uses the backbone named, "
+    "on images of 256 px; values are multi-seed means of the longest training with the released "
+    "scoring (sum, Gaussian of 4 px). Compare the direction: fewer layers and a smaller image "
+    "raise the value."
 )
 if runs is None:
     st.stop()
 
-st.subheader("Laboratory")
+st.subheader("Laboratory: change the scoring")
 first, second, third, fourth = st.columns([3, 2, 2, 2], vertical_alignment="bottom")
 with first:
     run = run_cache.run_named(
-        widgets.choose_run(runs, "Runs of other sizes, seeds and parts; transistor by default.")
+        widgets.choose_run(runs, "Scores another run; transistor by default.")
     )
 if run is None:
     st.stop()
@@ -44,16 +44,23 @@ available = [layer for layer in sorted(run_cache.distances_of(run)) if layer != 
 with second:
     layers = st.pills(
         "Layers", available, selection_mode="multi", default=available, key="layers",
-        bind="query-params", help="1 is the finest and shallowest, 3 the coarsest and deepest.",
+        bind="query-params", help=(
+            "Only these layers enter the anomaly map: 1 is the finest and shallowest, 3 the "
+            "coarsest and deepest."
+        ),
     )  # fmt: skip
 with third:
     fusion = widgets.pick(
-        "Fusion", {"sum": "Sum", "product": "Product"}, "fusion", "Of the layers' maps."
+        "Fusion",
+        {"sum": "Sum", "product": "Product"},
+        "fusion",
+        "Adds or multiplies the maps of the layers.",
     )
 with fourth:
     sigma = st.slider(
         "Smoothing, px", 0.0, 8.0, 4.0, 0.5, key="sigma", bind="query-params",
-        help="Standard deviation of the Gaussian; the release uses 4 px at every image size.",
+        help="More smoothing suppresses noise and small defects alike: standard deviation of the "
+        "Gaussian; the released code uses 4 px at every image size.",
     )  # fmt: skip
 if not layers:
     st.info("Choose at least one layer.")
@@ -66,14 +73,15 @@ widgets.show_metrics(
 )
 if scored.reason:
     st.caption(
-        f"Scored again just now: image metrics alone, since {scored.reason} on this machine. "
-        + ("Pixel metrics are the stored ones of this very scoring." if stored else
-           "Pixel metrics are stored for smoothing by 4 px alone.")
+        f"Image metrics were recomputed; pixel metrics were not, since {scored.reason} on this "
+        "machine. "
+        + ("They are the stored ones of this scoring configuration." if stored else
+           "They are stored for a smoothing of 4 px only.")
     )  # fmt: skip
 
 split = run_cache.split_by_place(run, tuple(sorted(layers)), fusion, sigma)
 if split is not None:
-    st.subheader("Why: where the part is, and where it should be")
+    st.subheader("Cause: where the part is, and where it should be")
     left, right = st.columns(2)
     with left:
         widgets.show(
@@ -93,11 +101,11 @@ if split is not None:
         )  # fmt: skip
 else:
     st.caption(
-        "The mask of misplaced parts can be split where the run keeps its masks, or the dataset "
-        "is on disk (RD4AD_DATA), and the category has a defect of that name."
+        "To see the two halves of a misplaced part's mask, choose a category with the defect type "
+        "misplaced whose run keeps its masks, or set RD4AD_DATA to the folder of the dataset."
     )
 
-st.subheader("Worst cases of this run at its own scoring")
+st.subheader("Worst mistakes of this run, at its stored scoring configuration")
 images = run_cache.images_of(run)
 threshold = gallery.first_threshold(run, images).value
 gallery.show(run, rescoring.by_error(images, threshold).head(8), threshold, "overlay", 0.75)

@@ -8,8 +8,8 @@ from rd4ad.web.explorer.style import KIND_NAMES
 
 units = frame.open_page(
     "Novelty",
-    "One class of a dataset is normal, all others are novel. The method learns from the one, is "
-    "tested on all, and scores an image by the sum of its anomaly map.",
+    "Can the method tell one class from all others? It learns from one class of MNIST or CIFAR-10, "
+    "is tested on all ten, and scores an image by the sum of its anomaly map.",
 )
 found = novelty.studies(run_cache.novelty_runs())
 st.subheader(f"Mean image AUROC over ten classes, {units.name}")
@@ -24,7 +24,8 @@ st.caption(
 )
 if not found:
     widgets.empty(
-        "No class was measured yet. The first command measures all ten, the second lists them.",
+        "No class was measured yet. The first command measures all ten; the second lists them "
+        "here:",
         "rd4ad novelty --data DIR --dataset mnist --normal all\nrd4ad results index",
     )
     st.stop()
@@ -33,16 +34,21 @@ first, second, third = st.columns([2, 2, 5], vertical_alignment="bottom")
 with first:
     dataset = widgets.choose(
         "Dataset", list(dict.fromkeys(study.dataset for study in found)), "dataset",
-        "Those that were measured.",
+        "Shows another dataset.",
     )  # fmt: skip
 mine = {study.setting: study for study in found if study.dataset == dataset}
 with third:
-    setting = widgets.choose("Setting", list(mine), "setting", "Most classes first.")
+    setting = widgets.choose(
+        "Setting",
+        list(mine),
+        "setting",
+        "Shows runs with another scoring or training configuration; those of most classes first.",
+    )
 study = mine[setting]
 with second:
     chosen = widgets.choose_named(
         "Normal class", {name: novelty.named(name) for name in study.runs}, "class",
-        "Of the histogram and the images below.",
+        "Changes the histogram and the images below.",
     )  # fmt: skip
 
 images = {name: run_cache.images_of(run) for name, run in study.runs.items()}
@@ -61,9 +67,10 @@ with left:
         f"classes); lowest: {novelty.named(mean.lowest)}."
     )
     st.caption(
-        f"In brackets: the 95% interval over test images; it does not cover another seed. "
-        f"{tables.MARK}: the best class. Looks most normal: the other class that the score tells "
-        "apart worst. Pixel metrics are not defined: a whole image is novel, there are no masks."
+        "In brackets: the 95% interval over test images; it does not cover the spread between "
+        f"seeds. {tables.MARK}: the best class. Looks most normal: the other class that the score "
+        "separates worst. Pixel metrics are not defined: a whole image is novel, there are no "
+        "masks."
     )
 with right:
     widgets.show(
@@ -79,17 +86,17 @@ st.dataframe(
     alt="Image AUROC of every normal class against every other class",
 )  # fmt: skip
 st.caption(
-    "Down: the normal class; across: the class it is tested against, alone. Image AUROC, "
-    f"{units.name}; 50% is chance. Dark and bold: distinguished worst."
+    "Rows: the normal class. Columns: the only class that it is compared with. Image AUROC, "
+    f"{units.name}; 50% is chance. Dark and bold: separated worst."
 )
 
 st.subheader("Scores of test images")
-st.caption("Normal (light) and novel (dark), one panel a normal class.")
+st.caption("Normal (light) and novel (dark), one panel per normal class.")
 widgets.show(
     charts.small_histograms(
         {novelty.named(name): rows for name, rows in images.items()}, others="novel"
     ),
-    "Small histograms of scores, one a class",
+    "Small histograms of scores, one per class",
     "overview",
 )
 widgets.show(
@@ -98,12 +105,12 @@ widgets.show(
     "histogram",
 )
 
-st.subheader(f"Images that fool it, {novelty.named(chosen)} being normal")
+st.subheader(f"Images it gets wrong, {novelty.named(chosen)} as the normal class")
 pictures = run_cache.novelty_images(dataset)
 fooled = novelty.fooled(images[chosen])
 for title, rows in (
-    ("Normal, and scored most novel", fooled.normals),
-    ("Novel, and scored least novel", fooled.others),
+    ("Normal images with the highest scores", fooled.normals),
+    ("Novel images with the lowest scores", fooled.others),
 ):
     st.markdown(f"**{title}**")
     for column, row in zip(st.columns(10), rows.to_dict("records"), strict=False):
@@ -118,20 +125,22 @@ st.caption(
     + (
         "The images are read from this machine; none is part of this project."
         if pictures
-        else "Images are shown where the dataset lies in the folder RD4AD_DATA and its license "
-        "lets it be shown."
+        else (
+            "To see the images, put the dataset into the folder RD4AD_DATA; its license must "
+            "allow showing them."
+        )
     )
 )
 
-with st.expander("What the score, the layers and the setting are worth"):
+with st.expander("Effect of score, layers and setting"):
     grid = novelty.by_score(study)
     st.dataframe(
         grid.style.format(units.text, na_rep="–"), width="stretch", placeholder="–",
         alt="Mean image AUROC by layers and score",
     )  # fmt: skip
     st.caption(
-        f"Mean image AUROC of the classes above, {units.name}. Down: layers; across: the sum of "
-        "the unsmoothed anomaly map, or the maximum of the map after a Gaussian of so many pixels."
+        f"Mean image AUROC of the classes above, {units.name}. Rows: layers. Columns: the sum of "
+        "the unsmoothed anomaly map, or the maximum of the map after a Gaussian of that width."
     )
     st.dataframe(
         novelty.across_settings(list(mine.values())).style.format(units.text, na_rep="–"),

@@ -7,15 +7,15 @@ from rd4ad.web.explorer.screens import pro_auditor
 
 units = frame.open_page(
     "PRO auditor",
-    "One set of maps has as many PRO metrics as there are definitions. Here are all of them, for "
-    "a stored run or for your own maps, and what is known of the published ones.",
+    "How much does the definition of PRO change the value? Compare all definitions on the same "
+    "anomaly maps, of a stored run or your own, and see which one each paper used.",
 )
 own = st.file_uploader(
-    "Your own maps and masks: an NPZ file with the arrays `maps` and `masks`, both (N, H, W)",
+    "Your own anomaly maps: an NPZ file with the arrays `maps` and `masks`, both (N, H, W)",
     type="npz",
     max_upload_size=100,
-    help="numpy.savez('mine.npz', maps=maps, masks=masks); higher is more anomalous. It is read in "
-    "memory, never stored, and forgotten when you leave the page.",
+    help="Replaces the stored run. Write it with numpy.savez('mine.npz', maps=maps, masks=masks); "
+    "higher is more anomalous. It stays in memory and is deleted when you leave the page.",
 )
 runs = index_cache.measured()
 found = None
@@ -26,7 +26,7 @@ if own is not None:
         st.error(f"{own.name}: {error}", icon=":material/error:")
         st.stop()
 elif runs is not None:
-    run = run_cache.run_named(widgets.choose_run(runs, "The stored run that is audited."))
+    run = run_cache.run_named(widgets.choose_run(runs, "Compares the definitions on another run."))
     if run is None:
         st.stop()
     found = run_cache.audited_run(run)
@@ -45,7 +45,7 @@ if found is not None:
         if found.note:
             st.caption(found.note)
     with right:
-        st.subheader("The curves behind them")
+        st.subheader("PRO curves")
         if found.curves:
             widgets.show(
                 charts.curve_chart("pro", found.curves, limit=0.3),
@@ -53,20 +53,20 @@ if found is not None:
                 "curves",
             )
         else:
-            st.info("No curve is defined: the masks or the maps are all alike.")
+            st.info("No curve is defined: all masks are empty, or all maps are constant.")
     st.caption(
-        "From the command line: `rd4ad score --maps FOLDER --data DIR --category NAME` prints "
-        "these metrics for a folder of maps (TIFF or NPY) that any program wrote."
+        "From the command line: `rd4ad score --maps FOLDER --data DIR --category NAME` computes "
+        "the same values for a folder of maps (TIFF or NPY) written by any program."
     )
 
-st.subheader("What is known of the published metrics")
+st.subheader("Which definition did each source use?")
 st.dataframe(
     tables.pro_definitions(index_cache.published()), width="stretch", hide_index=True,
     placeholder="–", alt="Definitions of PRO by source",
 )  # fmt: skip
 st.caption(
-    "MVTec's definition: all regions of a category weigh the same, false positives over all normal "
-    "pixels of the category, area up to a false-positive rate of 0.3 divided by 0.3. The released "
-    "RD4AD code takes 200 thresholds an image, each image's own false-positive rate, and divides "
-    "by the largest rate it kept; normal images play no part."
+    "MVTec: all defect regions of a category weigh the same, the false-positive rate is over all "
+    "normal pixels of the category, and the area up to a rate of 0.3 is divided by 0.3. Released "
+    "RD4AD code: 200 thresholds per image, the false-positive rate of each image by itself, "
+    "divided by the largest rate kept; normal images are left out."
 )

@@ -7,14 +7,14 @@ from rd4ad.web.explorer import charts, frame, gallery, index_cache, run_cache, t
 
 units = frame.open_page(
     "Threshold",
-    "Move the threshold and see what it costs: which defects are missed, which good parts are "
-    "thrown away, and where that lies on the curves.",
+    "What does a threshold cost? Move it and see which defects are missed, which normal parts "
+    "raise a false alarm, and where that lies on the curves.",
 )
 runs = index_cache.measured()
 if runs is None:
     st.stop()
 run = run_cache.run_named(
-    widgets.choose_run(runs, "A stored run; its test images and scores are shown.")
+    widgets.choose_run(runs, "Shows the test images and scores of another run.")
 )
 if run is None:
     st.stop()
@@ -31,7 +31,10 @@ threshold = st.slider(
     format="%.3f",
     key="threshold",
     bind="query-params",
-    help="The same number on the anomaly map marks the pixels that are called defective.",
+    help=(
+        "A lower threshold misses fewer defects and raises more false alarms. Pixels of the "
+        "anomaly map above it count as defective."
+    ),
 )
 st.caption(start.origin)
 counts = rescoring.confusion(images, threshold)
@@ -60,18 +63,23 @@ for column, kind in ((second, "image_roc"), (third, "pro")):
                 kind,
             )
 
-st.subheader("Images, wrong ones first")
+st.subheader("Test images, wrong decisions first")
 tools = st.columns([2, 2, 2], vertical_alignment="bottom")
 with tools[0]:
-    view = widgets.pick("Show", gallery.VIEWS, "view", "Masks are outlined in green.")
+    view = widgets.pick(
+        "Show",
+        gallery.VIEWS,
+        "view",
+        "Changes what each picture shows; masks are outlined in green.",
+    )
 with tools[1]:
     opacity = st.slider(
-        "Opacity of the map", 0.0, 1.0, 0.75, 0.05, key="opacity", bind="query-params",
-        help="Of the heatmap's full color over the image.",
+        "Opacity of the heatmap", 0.0, 1.0, 0.75, 0.05, key="opacity", bind="query-params",
+        help="A higher opacity hides more of the image below the heatmap.",
     )  # fmt: skip
 with tools[2]:
     wanted = st.segmented_control(
         "How many", [8, 16, 32], default=8, required=True, key="many", bind="query-params",
-        help="Images in the gallery.",
+        help="Sets the number of images in the gallery.",
     )  # fmt: skip
 gallery.show(run, rescoring.by_error(images, threshold).head(wanted), threshold, view, opacity)

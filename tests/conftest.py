@@ -117,7 +117,7 @@ def write_idx() -> Callable[[Path, np.ndarray], None]:
 
 @pytest.fixture(scope="session")
 def novelty_data(write_idx, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """FashionMNIST's files with bars in ten places: 4 images per class to train on, 3 to test on."""
+    """FashionMNIST's files with bars in ten places: 4 training and 3 test images each."""
     data = tmp_path_factory.mktemp("novelty")
     rng = np.random.default_rng(0)
     for split, n in (("train", 4), ("t10k", 3)):

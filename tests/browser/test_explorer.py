@@ -207,7 +207,7 @@ def test_the_threshold_slider_changes_counts_and_address(address, watched):
 def test_an_export_is_downloaded(address, watched, tmp_path):
     one = watched(viewport={"width": 1280, "height": 900})
     page = one.open(address, "Leaderboard")
-    page.get_by_text("Export what is shown").click()
+    page.get_by_text("Export this table").click()
     with page.expect_download() as started:
         page.get_by_role("button", name="LaTeX").click()
     text = Path(started.value.path()).read_text()
@@ -234,7 +234,7 @@ def test_an_attack_on_the_auditor_is_an_error_on_the_page_and_the_next_file_work
     maps = np.random.default_rng(0).random((3, 8, 8))
     np.savez(tmp_path / "mine.npz", maps=maps, masks=maps > 0.9)
     page.locator("input[type=file]").set_input_files(tmp_path / "mine.npz")
-    expect(page.get_by_text("The curves behind them")).to_be_visible()
+    expect(page.get_by_text("PRO curves")).to_be_visible()
 
 
 def test_keys_alone_reach_the_menu(address, watched):

@@ -11,7 +11,7 @@ from rd4ad import Detector, evaluate
 from rd4ad.data.folders import open_category
 from rd4ad.evaluation.category import determined_by, read_test, score_maps
 from rd4ad.metrics import aupro, image_auroc, pixel_auroc
-from rd4ad.metrics.category import DEFINITIONS, metric_grid
+from rd4ad.metrics.category import DEFINITIONS, category_metrics, metric_grid
 from rd4ad.runs.index import scan_runs
 from rd4ad.runs.rescoring import own_scoring
 from rd4ad.scoring import Scoring, anomaly_maps, scores
@@ -171,7 +171,9 @@ def test_metrics_of_one_layer_do_not_depend_on_the_fusion(detector, tiny_data):
 def test_every_metric_names_its_definition():
     labels, masks = np.array([0, 1]), np.zeros((2, 8, 8), bool)
     masks[1, 2:4, 2:4] = True
-    rows = category_metrics(np.random.rand(2, 8, 8).astype(np.float32), np.array([0.1, 0.9]), labels, masks)
+    rows = category_metrics(
+        np.random.rand(2, 8, 8).astype(np.float32), np.array([0.1, 0.9]), labels, masks
+    )
     assert all(row["definition"] for row in rows)
     assert len({row["definition"] for row in rows if "pro" in row["metric"]}) == 3
 

@@ -55,10 +55,10 @@ def _told(
 ) -> Difference:
     values = float(first["value"]), float(second["value"])
     if any(cell["kind"] != "reproduced" for cell in (first, second)):
-        return Difference(*values, reason="a source printed the metric and no scores of its images")
+        return Difference(*values, reason="the source reports no scores of single images")
     metrics = [measured_metric(cell) for cell in (first, second)]
     if metrics[0] != metrics[1]:
-        return Difference(*values, reason="the columns are of two definitions")
+        return Difference(*values, reason="the columns use different definitions")
     try:
         found = differences(resampled(first["runs"]), resampled(second["runs"]))
     except ValueError as error:  # a damaged run, or other test images
@@ -71,21 +71,19 @@ def verdict(told: Mapping[str, Difference]) -> str:
 
     >>> real, chance = Difference(0.9, 0.7, 0.1, 0.3), Difference(0.9, 0.8, -0.1, 0.3)
     >>> verdict({"tile": real, "wood": chance})
-    'More than chance by the choice of test images: 1 of 2 differences (95%). Unclear: 1.'
+    'Statistically distinguishable over the choice of test images: 1 of 2 differences (95%).'
     """
     known = [one for one in told.values() if not one.reason]
     n_real = sum(one.is_distinguishable for one in known)
     said = []
     if known:
         said.append(
-            f"More than chance by the choice of test images: {n_real} of {len(known)} "
-            f"differences (95%). Unclear: {len(known) - n_real}."
+            f"Statistically distinguishable over the choice of test images: {n_real} of "
+            f"{len(known)} differences (95%)."
         )
     reasons = dict.fromkeys(one.reason for one in told.values() if one.reason)
     if reasons:
-        said.append(
-            f"Cannot be told for {len(told) - len(known)} categories: {'; '.join(reasons)}."
-        )
+        said.append(f"Not tested for {len(told) - len(known)} categories: {'; '.join(reasons)}.")
     return " ".join(said)
 
 

@@ -270,7 +270,7 @@ def frontier(points: pd.DataFrame, *, y: str, y_title: str, factor: float) -> go
         )  # fmt: skip
     ticks = [digit * 10.0**power for power in range(-4, 3) for digit in (1, 2, 5)]
     chart.update_xaxes(
-        title="Seconds an image (log scale), less is better", type="log",
+        title="Inference time, s per image (log scale)", type="log",
         tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks],
     )  # fmt: skip
     chart.update_yaxes(title=y_title)

@@ -32,7 +32,7 @@ def open_page(title: str, answer: str) -> Units:
 
     Args:
         title: as in `MENU`; also the tab's.
-        answer: the one sentence that the page is about.
+        answer: the question that the page answers, in a sentence or two.
     """
     st.set_page_config(page_title=f"{title} - {NAME}", page_icon="🔎", layout="wide")
     with st.sidebar:
@@ -46,7 +46,7 @@ def open_page(title: str, answer: str) -> Units:
             required=True,
             key="units",
             bind="query-params",
-            help="How metrics are printed. Exports are in the same units.",
+            help="Prints every value as a percentage or as a fraction of one, in exports too.",
         )
         st.caption(_sources())
     kept = {"units": chosen} if chosen != "percent" else {}
@@ -62,9 +62,9 @@ def open_page(title: str, answer: str) -> Units:
 
 def _sources() -> str:
     found = ", ".join(index_cache.categories_on_disk())
-    images = found or "not on disk; RD4AD_DATA names the folder of categories"
+    images = found or "not on disk; set RD4AD_DATA to the folder of its categories"
     n_runs = index_cache.n_stored()
-    return f"**Data source** · runs stored: {n_runs} · images: generated parts; MVTec AD: {images}"
+    return f"**Data** · stored runs: {n_runs} · images of MVTec AD: {images}"
 
 
 def under_streamlit() -> bool:

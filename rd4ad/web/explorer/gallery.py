@@ -16,12 +16,12 @@ from rd4ad.web.explorer import run_cache
 
 VIEWS = {"overlay": "Map over image", "image": "Image", "map": "Map"}
 MEANING = {
-    "found": "Defective, and called so.",
-    "missed": "Defective, but passed.",
-    "false alarm": "Normal, but called defective.",
-    "passed": "Normal, and passed.",
+    "found": "Defective images with a score at or above the threshold.",
+    "missed defect": "Defective images with a score below the threshold.",
+    "false alarm": "Normal images with a score at or above the threshold.",
+    "passed": "Normal images with a score below the threshold.",
 }
-_MARKS = {"found": "✓", "passed": "✓", "missed": "✗", "false alarm": "✗"}
+_MARKS = {"found": "✓", "passed": "✓", "missed defect": "✗", "false alarm": "✗"}
 _PER_ROW = 4
 _MARGIN = 0.02  # of the range of scores, left free at both ends of the slider
 
@@ -39,8 +39,8 @@ def first_threshold(run: Run, images: pd.DataFrame) -> Start:
     low, high = score_range(images)
     own = run.record.get("threshold")
     if own is not None and low <= own <= high:
-        note = run.record.get("threshold_note", "its source is not told")
-        return Start(round(own, 3), f"Begins at the run's own: {note}.")
+        note = run.record.get("threshold_note", "its source is not recorded")
+        return Start(round(own, 3), f"Starts at the run's own threshold: {note}.")
     best = metrics.best_threshold(images["label"], images["score"])
     value = float(images["score"].median()) if np.isnan(best) else best
     return Start(

@@ -158,8 +158,8 @@ def audited_run(run: Run) -> Audit:
         rescoring.PER_IMAGE: own["aupro_per_image"],
     }
     note = (
-        "From the stored metrics and the stored curve: the masks are not on this machine, so the "
-        "curve of single images is not drawn."
+        "From the stored values and curve. The masks are not on this machine, so the per-image "
+        "curve is not drawn."
     )
     return Audit(metrics, {"whole category": whole} if len(whole) else {}, note)
 
@@ -272,10 +272,9 @@ def _split_by_place(
     known = run.record["dataset"] == dataset_images.GENERATED
     return Split(
         rescoring.split_auroc(maps, masks, nominal, of_them),
-        f"{of_them.sum()} images show a misplaced part. Every mask covers the part and the place "
-        "that it left empty. The empty place looks like plain background: nothing there differs "
-        "locally from what the method knows, so only features that see a large surrounding can "
-        "mark it. "
+        f"{of_them.sum()} images show a misplaced part. Each mask covers the part and the place "
+        "that it left empty. The empty place looks like plain background: locally, nothing there "
+        "differs from normal images, so only features with a large receptive field can mark it. "
         + (
             "The right place is known, since the part is drawn."
             if known

@@ -98,7 +98,7 @@ def hold(
     open_ones = {name: sorted(rows[name].dropna().unique().tolist()) for name in settings}
     open_ones = {name: values for name, values in open_ones.items() if len(values) > 1}
     if not open_ones:
-        st.caption("All other settings have one value alone.")
+        st.caption("Every other setting has a single value.")
         return {}
     usual = ablations.usual(rows, list(open_ones), laid_out)
     fixed = {}
@@ -109,7 +109,7 @@ def hold(
                 settings[name],
                 ["mean over all", *texts],
                 held_key(name, laid_out),
-                "One value, or the mean over all.",
+                "Keeps only the runs with this value, or averages over all values.",
                 ablations.word(usual[name]) if name in usual else "",
             )
             if kept in texts:
@@ -131,15 +131,17 @@ def held_key(name: str, laid_out: Sequence[str]) -> str:
 def choose_sources(sources: Sequence[str], default: Sequence[str]) -> list[str]:
     """Return whose metrics are shown: a choice of `leaderboard.SOURCES`."""
     chosen: list[str] = st.pills(
-        "Metrics by",
+        "Source",
         sources,
         selection_mode="multi",
         default=default,
         key="by",
         bind="query-params",
         wrap=True,
-        help="The RD4AD paper's tables, this project's runs, methods' own papers, other people's "
-        "runs.",
+        help=(
+            "Keeps only values from these sources: the RD4AD paper, runs of this project, other "
+            "papers, runs by third parties."
+        ),
     )
     return chosen
 
@@ -161,7 +163,7 @@ def choose_run(runs: pd.DataFrame, help: str) -> str:
         help: what the choice is for.
     """
     if len(runs.drop_duplicates(["dataset", "category"])) > 1:
-        where = choose_category(runs, "Of the runs to choose from.")
+        where = choose_category(runs, "Lists the runs of another category.")
         runs = of_category(runs, *unqualified(where))
     names = {row["run_id"]: run_title(row) for row in runs.to_dict("records")}
     asked = st.query_params.get("run", "")
@@ -196,7 +198,7 @@ def show_metrics(values: Mapping[str, float], usual: Mapping[str, float], units:
 
     Args:
         values: fraction by metric.
-        usual: what they are at the run's own scoring.
+        usual: their values at the run's stored scoring configuration.
         units: to print them in.
     """
     shown = ("image_auroc", "pixel_auroc", "aupro", "aupro_per_image")
@@ -205,7 +207,7 @@ def show_metrics(values: Mapping[str, float], usual: Mapping[str, float], units:
             METRIC_NAMES[name],
             units.text(values[name]),
             difference(values[name], usual.get(name), units),
-            help="The difference is from the run's own scoring.",
+            help="The small number is the difference from the run's stored scoring configuration.",
         )
 
 
@@ -260,7 +262,7 @@ def show_card(title: str, said: Mapping[str, str], commands: str = "") -> None:
             alt=title,
         )
         if commands:
-            st.caption("Measure it again")
+            st.caption("Commands that reproduce it")
             st.code(commands, language="bash")
 
 
@@ -284,5 +286,5 @@ def show_exports(table: pd.DataFrame, best: pd.DataFrame, units: Units, name: st
             key=f"export-{suffix}",
             on_click="ignore",
             width="stretch",
-            help=f"The table above in {units.name}.",
+            help=f"Downloads the table above, in {units.name}.",
         )

@@ -62,10 +62,12 @@ def build(detectors: Detectors, kept: judgments.Kept) -> gr.Blocks:
             names,
             value=first,
             label="Detector",
-            info="Each knows one kind of part: what it was trained on, and no other.",
+            info="Each detector knows one kind of part, the one that it was trained on.",
         )
         if not names:
-            gr.Markdown("**No detector is installed.** Name a folder of them in RD4AD_DETECTORS.")
+            gr.Markdown(
+                "**No detector is installed.** Set RD4AD_DETECTORS to a folder of checkpoints."
+            )
         with gr.Tab("One image"):
             with gr.Row():
                 with gr.Column(scale=2, min_width=300):
@@ -73,7 +75,7 @@ def build(detectors: Detectors, kept: judgments.Kept) -> gr.Blocks:
                         sources=["upload", "webcam", "clipboard"],
                         type="filepath",
                         image_mode=None,  # the file as it came: `read_upload_file` decodes it
-                        label=f"Image, at most {MAX_BYTES // 2**20} MB; deleted within the hour",
+                        label=f"Image, at most {MAX_BYTES // 2**20} MB; deleted within an hour",
                         height=280,
                     )
                     examples = [str(path) for path in example_files(names)]
@@ -88,7 +90,7 @@ def build(detectors: Detectors, kept: judgments.Kept) -> gr.Blocks:
                 with gr.Column(scale=3, min_width=300):
                     verdict = gr.HTML("<div class='verdict'>Choose an example or an image.</div>")
                     slider = gr.ImageSlider(
-                        label="Before and after: drag the line",
+                        label="Image and heatmap: drag the line to compare",
                         format="jpeg",
                         interactive=False,
                         height=430,
@@ -100,7 +102,7 @@ def build(detectors: Detectors, kept: judgments.Kept) -> gr.Blocks:
                     files = gr.HTML()
             with gr.Row():
                 layers = gr.Gallery(
-                    label="One map a layer; its share of the score at the peak",
+                    label="Distance map per layer, with its share of the score at the peak",
                     columns=3, height=230, object_fit="contain", format="jpeg", buttons=[],
                     min_width=420,
                 )  # fmt: skip
@@ -120,7 +122,7 @@ def build(detectors: Detectors, kept: judgments.Kept) -> gr.Blocks:
         if digits:
             digit_pad.add_tab(detectors, digits)
             demo.load(None, js=digit_pad.HOLD_BRUSH)
-        with gr.Accordion("The same from a program", open=False):
+        with gr.Accordion("Use it from a program", open=False):
             gr.Code(_SNIPPET.format(detector=first or "NAME"), language="python", interactive=False)
             gr.Code(_CURL.format(detector=first or "NAME"), language="shell", interactive=False)
             asked = gr.Button("Ask", visible=False)
@@ -219,9 +221,9 @@ def example_files(names: list[str]) -> list[Path]:
 
 def _judge(detectors: Detectors, path: str | None, name: str | None) -> Judgment:
     if path is None:
-        raise gr.Error("Choose an image or an example first.", print_exception=False)
+        raise gr.Error("Expected an image: upload one or click an example.", print_exception=False)
     if name not in detectors.files():
-        raise gr.Error("Choose a detector from the list first.", print_exception=False)
+        raise gr.Error("Expected a detector: choose one from the list.", print_exception=False)
     try:
         return detectors.judge(str(name), read_upload_file(path))
     except (RefusedError, BusyError, ValueError, FileNotFoundError) as error:
@@ -274,7 +276,7 @@ def _judge_all(
     detectors: Detectors, paths: list[str], name: str | None
 ) -> tuple[list[Any], pd.DataFrame]:
     if not paths:
-        raise gr.Error("There is no image yet: add some files.", print_exception=False)
+        raise gr.Error("Expected at least one image: add files first.", print_exception=False)
     pictures, rows = [], []
     for path in paths[:BATCH]:
         file = Path(path).name
@@ -288,5 +290,5 @@ def _judge_all(
         pictures.append((judgments.drawn(judged, at, 0.75), caption))
         rows.append([file, round(judged.score, 4), judged.verdict(at), ""])
     for path in paths[BATCH:]:
-        rows.append([Path(path).name, None, "", f"not judged: more than {BATCH} at once"])
+        rows.append([Path(path).name, None, "", f"not judged: at most {BATCH} images at once"])
     return pictures, pd.DataFrame(rows, columns=["file", "score", "verdict", "problem"])

@@ -63,7 +63,7 @@ def test_a_printed_metric_has_no_scores_to_tell_by(cells):
     first, second = "● RD4AD R18 256", "○ RD4AD 256"
     told = certainty.of_columns(both, first, second, resampled)
     assert {one.reason for one in told.values()} == {
-        "a source printed the metric and no scores of its images"
+        "the source reports no scores of single images"
     }
     assert "Cannot be told for 3 categories" in certainty.verdict(told)
 
@@ -83,7 +83,7 @@ def test_two_definitions_of_pro_are_not_compared():
     ]
     cells = leaderboard.measured_cells(index_of(rows), MVTEC)
     told = certainty.of_columns(cells, *leaderboard.wide(cells).columns, resampled)
-    assert told["tile"].reason == "the columns are of two definitions"
+    assert told["tile"].reason == "the columns use different definitions"
 
 
 def test_the_table_of_differences_shows_intervals_where_there_are_some(cells):

@@ -1,4 +1,4 @@
-"""The grid of an ablation: a metric over two settings, its spread over seeds, what is distinguished.
+"""The grid of an ablation: a metric over two settings, its spread over seeds, and what differs.
 
 A cell is what the runs of one value of each setting have in common: the mean of their metric. Two
 cells are distinguished where Welch's test over their seeds says so; it knows nothing of how many
@@ -122,7 +122,7 @@ def is_told_apart(one: Sequence[float], other: Sequence[float]) -> bool | None:
 
 
 def marks(found: pd.DataFrame) -> pd.Series:
-    """Return what every cell is marked with: the best, those not distinguishable from it, or nothing."""
+    """Return the mark of every cell: the best, those not distinguishable from it, or nothing."""
     if found.empty:
         return pd.Series(dtype=str)
     every = found["values"].tolist()

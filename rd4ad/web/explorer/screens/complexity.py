@@ -1,4 +1,4 @@
-"""What methods cost: the paper's Table 3 beside what `rd4ad bench` measured, as ratios to RD4AD."""
+"""What methods cost: the paper's Table 3 and what `rd4ad bench` measured, relative to RD4AD."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from rd4ad.web.explorer.tables import Text
 QUALITIES = {"pixel_auroc": "Pixel AUROC", "image_auroc": "Image AUROC", "pro": "PRO"}
 _COLUMNS = {
     "method": "", "label": "Method", "kind": "Kind", "seconds_ratio": "Time, × RD4AD",
-    "memory_ratio": "Memory, × RD4AD", "seconds_per_image": "Seconds an image",
+    "memory_ratio": "Memory, × RD4AD", "seconds_per_image": "Inference time, s per image",
     "memory_mb": "Memory, MB", "teacher_mb": "Teacher, MB", "disk_mb": "Disk, MB",
     "params_million": "Parameters, M", "fit_seconds": "Fit, s", "fit_images": "Fit, images",
     "fit": "Fit is", **QUALITIES, "categories": "Categories", "host": "Host", "note": "Note",
@@ -21,7 +21,7 @@ _COLUMNS = {
 }  # fmt: skip
 """Columns of the table, and their headers."""
 _FORMATS = {
-    "Time, × RD4AD": "{:.2f}", "Memory, × RD4AD": "{:.2f}", "Seconds an image": "{:.3g}",
+    "Time, × RD4AD": "{:.2f}", "Memory, × RD4AD": "{:.2f}", "Inference time, s per image": "{:.3g}",
     "Memory, MB": "{:.0f}", "Teacher, MB": "{:.0f}", "Disk, MB": "{:.1f}",
     "Parameters, M": "{:.1f}", "Fit, s": "{:.0f}", "Fit, images": "{:.0f}",
 }  # fmt: skip
@@ -67,7 +67,7 @@ def in_words(rows: pd.DataFrame, metric: str, text: Text) -> str:
 
 
 def ratios_in_words(rows: pd.DataFrame) -> str:
-    """Return how long methods take beside RD4AD, the paper's hosts and this one apart.
+    """Return the inference time of methods relative to RD4AD, the paper's hosts and this one apart.
 
     >>> rows = pd.DataFrame({"label": ["SPADE", "RD4AD", "SPADE R18"], "seconds_ratio": [4.5, 1, 2],
     ...                      "kind": ["reported", "reported", "reproduced"]})
