@@ -65,16 +65,16 @@ with fourth:
         (leaderboard.PAPER, leaderboard.OURS) if is_mvtec else (leaderboard.OURS,),
     )
 with st.expander("More filters: methods, settings, definitions, tint"):
-    methods = widgets.some(
+    methods = widgets.multiselect(
         "Methods", cells["method"], "method", "Keeps only these methods; none chosen keeps all."
     )
-    settings = widgets.some(
+    settings = widgets.multiselect(
         "Setting",
         cells["setting"],
         "setting",
         "Keeps only these settings, e.g. one model per category.",
     )
-    definitions = widgets.some(
+    definitions = widgets.multiselect(
         "Definition",
         cells["definition"],
         "definition",

@@ -13,7 +13,7 @@ from host import IS_QUICK, write
 from rd4ad.config import TrainingConfig
 from rd4ad.sweeps.grid import Cell
 from rd4ad.sweeps.ray_engine import Demand, on_ray
-from rd4ad.sweeps.tasks import Outcome, Study, Task, locally
+from rd4ad.sweeps.tasks import Outcome, Study, Task, run_locally
 
 N_CELLS, N_WORKERS, CELL_SECONDS = 20 if IS_QUICK else 200, 2, 1.0
 RAY_NICENESS = "RAY_worker_niceness"
@@ -50,7 +50,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         study = Study(data=Path(folder), results=Path(folder), dataset="none")
         began = time.perf_counter()
-        rows = [timed("local", began, locally(tasks, study, N_WORKERS, rest))]
+        rows = [timed("local", began, run_locally(tasks, study, N_WORKERS, rest))]
         demand, began = Demand(memory_mib=500, at_once=N_WORKERS), time.perf_counter()
         rows.append(timed("ray", began, on_ray(tasks, study, "local", demand, rest)))
     note = (

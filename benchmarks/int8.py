@@ -20,7 +20,7 @@ from rd4ad.evaluation.category import read_test
 from rd4ad.export.accuracy_gate import GATE, compared
 from rd4ad.export.int8 import quantized
 from rd4ad.export.onnx_file import model_of
-from rd4ad.inference.onnx_session import OnnxModel, apart
+from rd4ad.inference.onnx_session import OnnxModel, split_weights
 
 ROUNDS, REST_SECONDS = 30, 0.05
 KINDS = ("float32", "int8")
@@ -43,7 +43,9 @@ def judged(
     test, images = read_test(opened, header["size_px"])
     integers = quantized(model, normal)
     kept = n_float_convolutions(integers)
-    models = {kind: OnnxModel(*apart(graph)) for kind, graph in zip(KINDS, (model, integers))}
+    models = {
+        kind: OnnxModel(*split_weights(graph)) for kind, graph in zip(KINDS, (model, integers))
+    }
     rows = [
         {"case": name, "metric": row["metric"]}
         | {key: round(row[key], 4) for key in (*KINDS, "difference")}

@@ -23,7 +23,7 @@ from rd4ad.data.folders import open_category, split_holdout
 from rd4ad.data.images import read_images
 from rd4ad.evaluation.category import read_test
 from rd4ad.export.accuracy_gate import JUDGED_BY, metric_rows
-from rd4ad.export.float16 import said_by
+from rd4ad.export.float16 import judge_with
 from rd4ad.inference.detector import Detector
 from rd4ad.inference.torch_engine import TorchEngine
 from rd4ad.methods.method import method_class, seeded, teacher_of
@@ -77,7 +77,7 @@ def trained(data: str, category: str, config: TrainingConfig, device: str) -> di
         if now or epoch in (*SHOWN, config.epochs):
             engine = TorchEngine(method, device)
             detector = Detector(engine, size_px=config.size_px, scoring=scoring, teacher_file=file)
-            found = metric_rows(said_by(detector), test, test_images)
+            found = metric_rows(judge_with(detector), test, test_images)
             metrics[epoch] = found | {"held_loss": losses[-1]}
 
     never = Stop(patience=10 * (config.epochs or 0))

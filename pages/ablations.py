@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from rd4ad.sweeps.missing_cells import filling
+from rd4ad.sweeps.missing_cells import grid_of_missing
 from rd4ad.web.explorer import charts, frame, index_cache, tables, widgets
 from rd4ad.web.explorer.screens import ablations, leaderboard, limitations
 
@@ -40,10 +40,10 @@ with fifth:
 settings = [name for name in (down, across, beside) if name]
 with st.expander("Fixed settings"):
     others = {name: title for name, title in limitations.AXES.items() if name not in settings}
-    fixed = widgets.hold(rows, others, settings)
+    fixed = widgets.choose_fixed_settings(rows, others, settings)
 if fixed:
     said = (
-        f"{limitations.AXES[name].lower()}: {ablations.word(value)}"
+        f"{limitations.AXES[name].lower()}: {ablations.format_value(value)}"
         for name, value in fixed.items()
     )
     st.caption("Fixed settings · " + " · ".join(said))
@@ -51,12 +51,12 @@ if len(set(settings)) < len(settings):
     st.info("Choose different settings for rows, columns and tables.")
     st.stop()
 
-held = ablations.held(rows, fixed)
+held = ablations.with_fixed(rows, fixed)
 found = ablations.cells(held, metric, settings)
 if found.empty:
     st.info(
         "No run combines these settings. The stored runs have: "
-        + "; ".join(ablations.there_are(rows))
+        + "; ".join(ablations.stored_trainings(rows))
     )
     st.stop()
 clicked: list[str] = []
@@ -67,7 +67,7 @@ for number, (value, mine) in enumerate(ablations.facets(found, beside)):
     named = f" · {limitations.AXES[beside]}: {value}" if beside else ""
     st.subheader(f"{tables.METRIC_NAMES[metric]}, {units.name}{named}")
     left, right = st.columns(2)
-    means, spread = (ablations.laid_out(mine, part, down, across) for part in ("mean", "sd"))
+    means, spread = (ablations.as_table(mine, part, down, across) for part in ("mean", "sd"))
     with left:
         cell = widgets.table_with_cells(
             ablations.styled(mine, down, across, units.text), means,
@@ -93,11 +93,11 @@ st.caption(
     "cells). ± is the standard deviation over seeds; a cell without ± is a single run, which "
     "cannot be tested. –: no such run. Click a cell to see its runs."
 )
-holes = ablations.holes(stored.loc[held.index], settings)
+holes = ablations.missing_cells(stored.loc[held.index], settings)
 if holes:
     with st.expander(f"Missing trainings: {len(holes)}"):
         st.markdown("A grid that fills them, for `rd4ad sweep grid.yaml --data DIR`:")
-        st.code(filling(holes, leaderboard.unqualified(where)[0]), language="yaml")
+        st.code(grid_of_missing(holes, leaderboard.unqualified(where)[0]), language="yaml")
 if clicked:
     st.subheader("Runs of the selected cell")
     behind = runs[runs["run_id"].isin(clicked)]

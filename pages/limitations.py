@@ -69,7 +69,7 @@ if not layers:
 scored = run_cache.rescored(run, tuple(sorted(layers)), fusion, sigma)
 stored = limitations.stored_metrics(run, tuple(sorted(layers)), fusion, sigma)
 widgets.show_metrics(
-    limitations.completed(scored.metrics, stored), limitations.default_metrics(run), units
+    limitations.fill_undefined(scored.metrics, stored), limitations.default_metrics(run), units
 )
 if scored.reason:
     st.caption(

@@ -97,7 +97,7 @@ class Held:
 
 
 @cache
-def held(job: Job) -> Held:
+def warm_detector(job: Job) -> Held:
     """Return the job's detector, loaded once per process and warm; memory counts from here on."""
     torch.set_num_threads(job.n_threads)
     imports_mb = memory_mb("VmRSS")
@@ -114,12 +114,12 @@ def held(job: Job) -> Held:
 
 def load(job: Job) -> None:
     """Load the job's detector into this process."""
-    held(job)
+    warm_detector(job)
 
 
 def image_seconds(job: Job) -> float:
     """Return the seconds of one image, from uint8 pixels to smoothed map and score."""
-    own = held(job)
+    own = warm_detector(job)
     began = perf_counter()
     own.detector.predict(own.image)
     return perf_counter() - began
@@ -127,7 +127,7 @@ def image_seconds(job: Job) -> float:
 
 def footprint(job: Job) -> dict[str, float]:
     """Return what detector and images took beyond imports and teacher, and the teacher."""
-    own = held(job)
+    own = warm_detector(job)
     return {
         "memory_mb": memory_mb("VmHWM") - own.imports_mb - own.teacher_mb,
         "teacher_mb": own.teacher_mb,

@@ -79,14 +79,14 @@ def _sweep(options: argparse.Namespace) -> int:
     )
     if isinstance(study.results, str) and not options.dry_run:
         check_writable(study.results)
-    chosen = tasks.shard(tasks.planned(grid.cells, study), *options.shard)
+    chosen = tasks.shard(tasks.plan_tasks(grid.cells, study), *options.shard)
     states = {task: task.state(study) for task in chosen}
     wanted = ("begun", "new", "failed") if options.retry_failed else ("begun", "new")
     due = [task for task, state in states.items() if state in wanted]
     counts = Counter(states.values())
     print(f"{len(chosen)} cells: {counts['done']} done, {counts['failed']} failed before")
     n_workers = options.workers or forecast.workers_for(study, options.memory_mib)
-    print(f"{len(due)} to do, {forecast.estimate(due, study).told(n_workers)}")
+    print(f"{len(due)} to do, {forecast.estimate(due, study).describe(n_workers)}")
     if options.dry_run:
         for task, state in states.items():
             print(f"  {state:<8} {task.run_id}")
@@ -119,9 +119,9 @@ def _check(options: argparse.Namespace) -> None:
 
 def _engine(options: argparse.Namespace, n_workers: int) -> "Engine":
     if options.engine == "local":
-        from rd4ad.sweeps.tasks import locally
+        from rd4ad.sweeps.tasks import run_locally
 
-        return partial(locally, n_workers=n_workers)
+        return partial(run_locally, n_workers=n_workers)
     from rd4ad.sweeps.ray_engine import Demand, on_ray
 
     demand = Demand(gpus=options.gpus, memory_mib=options.memory_mib, at_once=options.workers)
@@ -155,7 +155,7 @@ def add_missing(actions: Any) -> None:
 
 def _missing(options: argparse.Namespace) -> int:
     from rd4ad.runs.index import scan_runs
-    from rd4ad.sweeps.missing_cells import completeness, filling, matrix
+    from rd4ad.sweeps.missing_cells import completeness, grid_of_missing, matrix
 
     grid = _read(options.grid)
     if not options.results.is_dir():
@@ -172,7 +172,7 @@ def _missing(options: argparse.Namespace) -> int:
     for run in broken:
         print(f"skipped {run.path}: {run.reason}", file=sys.stderr)
     if options.yaml:
-        print(filling(holes, dataset), end="")
+        print(grid_of_missing(holes, dataset), end="")
     else:
         print(matrix(table).to_string())
         print(f"{len(holes)} of {len(grid.cells)} cells missing, of {dataset or 'any dataset'}")

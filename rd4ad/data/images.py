@@ -248,12 +248,12 @@ def in_threads(
     return results
 
 
-def ahead(
+def prefetch(
     work: Callable[[_Item], _Result], items: Iterable[_Item], n_ahead: int
 ) -> Iterator[Future[_Result]]:
     """Yield the future of `work(item)` for every item, in order, while threads work on the next.
 
-    >>> [future.result() for future in ahead(abs, [-2, 1, -3], n_ahead=2)]
+    >>> [future.result() for future in prefetch(abs, [-2, 1, -3], n_ahead=2)]
     [2, 1, 3]
 
     Args:

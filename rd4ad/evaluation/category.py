@@ -101,13 +101,13 @@ def evaluate(
     maps = anomaly_maps(kept, detector.scoring, detector.size_px)
     image_scores = scores(kept, detector.scoring, detector.size_px, maps)
     name = dataset or Path(data).resolve().name
-    determining = determined_by(detector, name, category)
+    identity = determined_by(detector, name, category)
     pixels = None if test.masks is None else metrics.pixel_statistics(test.masks, maps)
     table = with_intervals(
-        pd.DataFrame(rows), determining["scoring"], test.labels, image_scores, pixels
+        pd.DataFrame(rows), identity["scoring"], test.labels, image_scores, pixels
     )
-    record = determining | {
-        "run_id": run_id(determining),
+    record = identity | {
+        "run_id": run_id(identity),
         "n_test_images": len(test.samples),
         "skipped": list(test.skipped),
         "n_test_defects": int(test.labels.sum()),
@@ -120,7 +120,7 @@ def evaluate(
     }
     return write_run(
         Path(results),
-        record | surroundings(),
+        record | host_record(),
         table,
         image_table(test, image_scores),
         curve_points(test.labels, image_scores, test.masks, maps),
@@ -162,8 +162,8 @@ def _without_test(category: Category) -> str:
 
 
 def determined_by(detector: Detector, dataset: str, category: str) -> dict[str, Any]:
-    """Return all that determines the metrics of a detector's run; see `determining`."""
-    return determining(
+    """Return all that determines the metrics of a detector's run; see `run_identity`."""
+    return run_identity(
         detector.engine.method,
         detector.engine.backbone,
         detector.size_px,
@@ -175,7 +175,7 @@ def determined_by(detector: Detector, dataset: str, category: str) -> dict[str, 
     )
 
 
-def determining(
+def run_identity(
     method: str,
     backbone: str,
     size_px: int,
@@ -187,7 +187,7 @@ def determining(
 ) -> dict[str, Any]:
     """Return all that determines a run's metrics, from which its id is hashed.
 
-    >>> found = determining("padim", "compact", 64, {"seed": 1, "seconds": 9.5}, Scoring(), "0",
+    >>> found = run_identity("padim", "compact", 64, {"seed": 1, "seconds": 9.5}, Scoring(), "0",
     ...                     "parts", "nut")
     >>> found["config"], run_id(found)
     ({'seed': 1}, 'padim-parts-nut-compact-64-s1-359608d9')
@@ -223,10 +223,10 @@ def _threshold_note(detector: Detector) -> str:
     return f"{detector.calibration.quantile:g} quantile of {n} held-out normal images"
 
 
-def surroundings() -> dict[str, Any]:
+def host_record() -> dict[str, Any]:
     """Return where a run was measured: versions, processor, commit, peak memory.
 
-    >>> sorted(surroundings())
+    >>> sorted(host_record())
     ['commit', 'host_cpu', 'peak_mib', 'versions']
     """
     packages = ("torch", "torchvision", "onnxruntime", "numpy", "scipy", "pillow")

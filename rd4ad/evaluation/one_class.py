@@ -36,7 +36,7 @@ from rd4ad.data.one_class import (
     read_split,
     set_named,
 )
-from rd4ad.evaluation.category import EvaluationSet, determined_by, image_table, surroundings
+from rd4ad.evaluation.category import EvaluationSet, determined_by, host_record, image_table
 from rd4ad.inference.detector import Detector
 from rd4ad.inference.torch_engine import TorchEngine, normalize
 from rd4ad.methods.backbones import Teacher
@@ -153,7 +153,7 @@ def measure(
     teacher, teacher_file = teacher_of(str(protocol.config.backbone), weights)
     assert teacher is not None  # Protocol refuses methods without
     if protocol.normalization == "none":
-        see_unit_range(teacher)
+        undo_imagenet_normalization(teacher)
     runs = []
     for name in classes:
         images = source.read("train", only=name, at_most=protocol.n_train).images
@@ -207,11 +207,11 @@ def _by_torchvision(source: _Source, split: SplitName) -> Any:
         ) from error
 
 
-def see_unit_range(teacher: Teacher) -> None:
+def undo_imagenet_normalization(teacher: Teacher) -> None:
     """Let a teacher undo the normalization of its input: it sees levels in [0, 1].
 
     >>> teacher, _ = teacher_of("compact")
-    >>> see_unit_range(teacher)
+    >>> undo_imagenet_normalization(teacher)
     >>> seen = []
     >>> _ = teacher.conv1.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     >>> _ = teacher(normalize(np.full((1, 32, 32, 3), 51, np.uint8)))
@@ -329,7 +329,7 @@ class _OneClass:
         }
         images = image_table(_as_test_set(test, labels), image_scores)
         curves = curve_points(labels, image_scores, None, np.empty((0, 0, 0), np.float32))
-        return write_run(results, record | surroundings(), table, images, curves, means)
+        return write_run(results, record | host_record(), table, images, curves, means)
 
 
 def _named(name: str, on_progress: OnProgress | None) -> OnProgress | None:

@@ -62,7 +62,7 @@ def export_float16(
         marked = Path(folder) / "float16.safetensors"
         write(marked)
         whole, lower = (
-            said_by(Detector.load(path, weights=weights, engine="torch", device=device))
+            judge_with(Detector.load(path, weights=weights, engine="torch", device=device))
             for path in (checkpoint, marked)
         )
     rows = gated(whole, lower, test, images, "float16")
@@ -74,7 +74,7 @@ def export_float16(
     return rows
 
 
-def said_by(detector: Detector) -> Judge:
+def judge_with(detector: Detector) -> Judge:
     """Return what a detector says of images (N, S, S, 3), as `accuracy_gate.gated` asks."""
 
     def judge(images: NDArray[np.uint8]) -> Outputs:

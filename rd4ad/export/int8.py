@@ -34,7 +34,7 @@ from rd4ad.export.accuracy_gate import gated, recalibrated
 from rd4ad.export.onnx_file import model_of
 from rd4ad.inference.checkpoint import checked_name, replace_file
 from rd4ad.inference.graph import with_calibration
-from rd4ad.inference.onnx_session import OnnxModel, apart
+from rd4ad.inference.onnx_session import OnnxModel, split_weights
 from rd4ad.scoring import Maps
 
 N_IMAGES = 128  # normal ones, evenly among all: half show the ranges, half the deviation
@@ -76,8 +76,8 @@ def export_int8(
     test, images = read_test(opened, size_px)
     whole = quantized(model, normal)
     text = whole.SerializeToString()
-    integers = OnnxModel(*apart(whole))
-    rows = gated(OnnxModel(*apart(model)).run, integers.run, test, images, "int8")
+    integers = OnnxModel(*split_weights(whole))
+    rows = gated(OnnxModel(*split_weights(model)).run, integers.run, test, images, "int8")
     about, config = integers.description, header["config"]
     if about["calibration"]:
         kept = recalibrated(integers.run, normal, config, about["calibration"]["quantile"])
@@ -159,7 +159,7 @@ def _integers(
 def _maps(model: onnx.ModelProto, images: NDArray[np.uint8]) -> Maps:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)  # `apart` takes the weights out
-    return OnnxModel(*apart(copy)).run(images).anomaly_maps
+    return OnnxModel(*split_weights(copy)).run(images).anomaly_maps
 
 
 class _Images(CalibrationDataReader):  # type: ignore[misc]  # untyped

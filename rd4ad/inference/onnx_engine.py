@@ -17,7 +17,7 @@ from rd4ad.inference.checkpoint import (
     read_tensors,
 )
 from rd4ad.inference.graph import NoGraphError, build_graph, checked_scoring
-from rd4ad.inference.onnx_session import BATCH, OnnxModel, apart, read_model
+from rd4ad.inference.onnx_session import BATCH, OnnxModel, read_model, split_weights
 from rd4ad.scoring import Maps, Scoring, anomaly_maps
 
 
@@ -55,7 +55,7 @@ class OnnxEngine:
         self._is_exported = path.suffix == ".onnx"
         with self._named():
             if self._is_exported:
-                model = OnnxModel(*apart(read_model(path)), n_threads)
+                model = OnnxModel(*split_weights(read_model(path)), n_threads)
                 self.header: Header = model.description
                 self.layers = Scoring(**self.header["scoring"]).layers
                 self._models[self.layers] = model
@@ -96,7 +96,7 @@ class OnnxEngine:
         if self._is_exported:
             return self._models[self.layers]
         if layers not in self._models:
-            self._models[layers] = OnnxModel(*apart(self._graph(layers)), self._n_threads)
+            self._models[layers] = OnnxModel(*split_weights(self._graph(layers)), self._n_threads)
         return self._models[layers]
 
     def _graph(self, layers: tuple[int, ...]) -> onnx.ModelProto:

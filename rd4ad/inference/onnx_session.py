@@ -47,7 +47,7 @@ class OnnxModel:
     """A model of `rd4ad.inference.graph.build_graph`, ready to run.
 
     Args:
-        graph: the model without its larger constants, as `apart` returns it.
+        graph: the model without its larger constants, as `split_weights` returns it.
         weights: these constants; empty afterwards, so that their memory can go.
         n_threads: threads of one image; by default one a core.
 
@@ -111,7 +111,7 @@ def read_model(path: Path) -> onnx.ModelProto:
         raise ValueError(f"{path} is not a whole .onnx file: export or fetch it again") from error
 
 
-def apart(model: onnx.ModelProto) -> tuple[bytes, Weights]:
+def split_weights(model: onnx.ModelProto) -> tuple[bytes, Weights]:
     """Return a model without its larger constants, and these; it has lost them then.
 
     Beside the model the runtime takes them as they lie. Inside it they would be written, parsed and

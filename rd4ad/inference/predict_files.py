@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rd4ad.data.folders import IMAGE_SUFFIXES, DatasetError, listed
-from rd4ad.data.images import ahead, in_threads, read_image, resize_image
+from rd4ad.data.images import in_threads, prefetch, read_image, resize_image
 from rd4ad.inference.checkpoint import replace_file
 from rd4ad.inference.detector import Detector
 from rd4ad.inference.overlay import calibrated_range, common_range, marked, with_scale
@@ -76,7 +76,7 @@ def predict_files(
 
     batch_size = detector.engine.batch_size
     for (name, path), reading in zip(
-        named.items(), ahead(read, named.values(), 2 * batch_size), strict=True
+        named.items(), prefetch(read, named.values(), 2 * batch_size), strict=True
     ):
         try:
             waiting[name] = reading.result()

@@ -23,7 +23,7 @@ from rd4ad.catalogue import METHODS
 from rd4ad.config import TrainingConfig
 from rd4ad.inference.checkpoint import replace_file
 from rd4ad.metrics.category import DEFINITIONS
-from rd4ad.runs.store import Run, named, read_run
+from rd4ad.runs.store import Run, naming_damaged_file, read_run
 from rd4ad.scoring import layers_name
 
 _KEYS = ("run_id", "method", "dataset", "category", "backbone")
@@ -253,7 +253,7 @@ def broken_runs(results: Path) -> dict[str, str]:
         FileNotFoundError, ValueError: as `read_index`.
     """
     path = _found(results / "index.parquet")
-    with named(path):
+    with naming_damaged_file(path):
         told = parquet.read_schema(path).metadata or {}
         broken: dict[str, str] = json.loads(told.get(_BROKEN, b"{}"))
     return broken
@@ -261,7 +261,7 @@ def broken_runs(results: Path) -> dict[str, str]:
 
 def _read(path: Path, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:
     try:
-        with named(_found(path)):
+        with naming_damaged_file(_found(path)):
             lacking = [name for name in SCHEMA.names if name not in parquet.read_schema(path).names]
             if lacking:
                 raise ValueError(f"lacking: {', '.join(lacking)}")

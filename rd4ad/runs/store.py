@@ -84,7 +84,7 @@ class Run:
     def distances(self) -> dict[int, NDArray[np.float32]]:
         """Return the distance maps by layer, (N, h, w) float32."""
         arrays = self._arrays("layer", "scale")
-        with named(self.path / "distances.npz"):
+        with naming_damaged_file(self.path / "distances.npz"):
             layers = sorted(int(key.removeprefix("layer")) for key in arrays if "layer" in key)
             return {k: decode(arrays[f"layer{k}"], arrays[f"scale{k}"]) for k in layers}
 
@@ -97,7 +97,11 @@ class Run:
         path = self.path / "statistics.npz"
         if not path.exists():
             return None
-        with named(path), path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with (
+            naming_damaged_file(path),
+            path.open("rb") as file,
+            np.load(file, allow_pickle=False) as arrays,
+        ):
             found = {field.name: arrays[field.name] for field in fields(PixelStatistics)}
             return PixelStatistics(**found)
 
@@ -125,12 +129,12 @@ class Run:
             )
 
     def _table(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
-        with named(self.path / name) as path:
+        with naming_damaged_file(self.path / name) as path:
             return with_columns(pd.read_parquet(path), columns)
 
     def _arrays(self, *starts: str) -> dict[str, Any]:
         with (
-            named(self.path / "distances.npz") as path,
+            naming_damaged_file(self.path / "distances.npz") as path,
             path.open("rb") as file,
             np.load(file, allow_pickle=False) as arrays,
         ):
@@ -306,26 +310,29 @@ def read_run(path: Path) -> Run:
     for name in _FILES:
         if not (path / name).is_file():
             raise ValueError(f"{path / name} is missing")
-    with named(path / "run.json"):
+    with naming_damaged_file(path / "run.json"):
         record = _checked_record(json.loads((path / "run.json").read_text()), path.name)
-    with named(path / "metrics.csv"):
+    with naming_damaged_file(path / "metrics.csv"):
         metrics = with_columns(_read_metrics(path / "metrics.csv"), METRIC_COLUMNS)
     for name, columns in (("images.parquet", IMAGE_COLUMNS), ("curves.parquet", CURVE_COLUMNS)):
-        with named(path / name):
+        with naming_damaged_file(path / name):
             _require(parquet.read_schema(path / name).names, columns)
-    with named(path / "distances.npz"), ZipFile(path / "distances.npz") as archive:
+    with naming_damaged_file(path / "distances.npz"), ZipFile(path / "distances.npz") as archive:
         archive.namelist()
     if (path / "statistics.npz").exists():
-        with named(path / "statistics.npz"), ZipFile(path / "statistics.npz") as archive:
+        with (
+            naming_damaged_file(path / "statistics.npz"),
+            ZipFile(path / "statistics.npz") as archive,
+        ):
             archive.namelist()
     return Run(path, record, metrics.assign(is_default=own_rows(metrics, record["scoring"])))
 
 
 @contextmanager
-def named(path: Path) -> Iterator[Path]:
+def naming_damaged_file(path: Path) -> Iterator[Path]:
     """Turn whatever a damaged file raises into a ValueError that names the file.
 
-    >>> with named(Path("run.json")):
+    >>> with naming_damaged_file(Path("run.json")):
     ...     json.loads("{")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ValueError: run.json cannot be read: Expecting property name ...

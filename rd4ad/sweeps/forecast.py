@@ -25,10 +25,10 @@ class Estimate:
     megabytes: float
     n_unknown: int
 
-    def told(self, n_workers: int) -> str:
+    def describe(self, n_workers: int) -> str:
         """Return it in words.
 
-        >>> Estimate(seconds=7200, megabytes=3.14, n_unknown=2).told(n_workers=2)
+        >>> Estimate(seconds=7200, megabytes=3.14, n_unknown=2).describe(n_workers=2)
         'about 1.0 hours on 2 workers and 3.1 MB by earlier runs, and 2 of which there is none'
         """
         hours = self.seconds / 3600 / n_workers

@@ -25,14 +25,14 @@ _NAMES = tuple(field.name for field in fields(TrainingConfig))
 _Box = dict[str, tuple[Any, ...]]
 
 
-def answers(record: Record, cell: Cell) -> bool:
+def matches_cell(record: Record, cell: Cell) -> bool:
     """Return whether a run, by its run.json, is that of a cell.
 
     >>> cell = Cell("nut", TrainingConfig(backbone="compact", holdout=0))
     >>> record = {"category": "nut", "method": "reverse_distillation",
     ...           "config": {**asdict(cell.config), "layers": [1, 2, 3]},
     ...           "scoring": {"layers": "1+2+3", "fusion": "sum", "sigma_px": 4.0, "score": "max"}}
-    >>> answers(record, cell), answers({**record, "category": "tile"}, cell)
+    >>> matches_cell(record, cell), matches_cell({**record, "category": "tile"}, cell)
     (True, False)
     """
     config, scoring = record["config"], cell.config.scoring()
@@ -63,7 +63,7 @@ def completeness(cells: Sequence[Cell], records: Iterable[Record]) -> pd.DataFra
     varying = [key for key in _NAMES if len({row[key] for row in values}) > 1]
     rows = [[row[key] for key in ("category", *varying)] for row in values]
     table = pd.DataFrame(rows, columns=["category", *varying])
-    return table.assign(is_there=[any(answers(r, cell) for r in known) for cell in cells])
+    return table.assign(is_there=[any(matches_cell(r, cell) for r in known) for cell in cells])
 
 
 def matrix(table: pd.DataFrame) -> pd.DataFrame:
@@ -80,12 +80,12 @@ def matrix(table: pd.DataFrame) -> pd.DataFrame:
     return told.unstack(keys).fillna("") if keys else told.to_frame()
 
 
-def filling(cells: Sequence[Cell], dataset: str | None = None) -> str:
+def grid_of_missing(cells: Sequence[Cell], dataset: str | None = None) -> str:
     """Return the YAML of a grid of exactly these cells, in few documents; empty for none.
 
     >>> cells = [Cell(name, TrainingConfig(seed=seed, holdout=0))
     ...          for name, seed in (("nut", 0), ("nut", 1), ("tile", 0), ("tile", 1), ("cloth", 3))]
-    >>> print(filling(cells))
+    >>> print(grid_of_missing(cells))
     category: [nut, tile]
     seed: [0, 1]
     ---

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rd4ad.data.object_store import Place
-from rd4ad.sweeps.tasks import Outcome, Study, Task, Work, lost, run_task
+from rd4ad.sweeps.tasks import Outcome, Study, Task, Work, record_lost_worker, run_task
 
 CONNECT_SECONDS = 30
 N_TRIES = 4  # of a cell whose node or worker is lost
@@ -96,13 +96,15 @@ def _outcomes(
         try:
             yield ray.get(ended)
         except ray.exceptions.RayTaskError as error:  # the node lacks this package, say
-            yield lost(task, study, f"{type(error.cause).__name__}: {error.cause}")
+            yield record_lost_worker(task, study, f"{type(error.cause).__name__}: {error.cause}")
         except ray.exceptions.RayError as error:
             if tries[task.run_id] < N_TRIES:
                 waiting.appendleft(task)
                 continue
             reason = str(error).splitlines()[0]
-            yield lost(task, study, f"{N_TRIES} workers were lost with it, the last: {reason}")
+            yield record_lost_worker(
+                task, study, f"{N_TRIES} workers were lost with it, the last: {reason}"
+            )
 
 
 def _connected(address: str) -> Any:

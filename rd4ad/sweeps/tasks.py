@@ -7,8 +7,8 @@ works in a folder of its own, results/.sweep/<run id>, with its log and the trai
 holds a lock beside it, which two sweeps at once respect. What holds where results is a URL,
 `rd4ad.data.object_store` says.
 
-What runs tasks is an engine, `locally` here or `on_ray` in `rd4ad.sweeps.ray_engine`: given tasks
-and their study, it yields an `Outcome` as each ends.
+What runs tasks is an engine, `run_locally` here or `on_ray` in `rd4ad.sweeps.ray_engine`: given
+tasks and their study, it yields an `Outcome` as each ends.
 """
 
 import shutil
@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from rd4ad.catalogue import NO_BACKBONE
 from rd4ad.data.folders import open_category, split_holdout
 from rd4ad.data.object_store import Place, fetched, has_run, publish, scratch
-from rd4ad.evaluation.category import determining, evaluate
+from rd4ad.evaluation.category import evaluate, run_identity
 from rd4ad.inference.checkpoint import sha256
 from rd4ad.methods.backbones import find_weights
 from rd4ad.runs.store import run_id
@@ -128,7 +128,7 @@ Work = Callable[[Task, Study], Outcome]
 Engine = Callable[[Sequence[Task], Study], Iterator[Outcome]]
 
 
-def planned(cells: Sequence[Cell], study: Study) -> list[Task]:
+def plan_tasks(cells: Sequence[Cell], study: Study) -> list[Task]:
     """Return the tasks of cells, each run id once, in order.
 
     Raises:
@@ -147,7 +147,7 @@ def planned(cells: Sequence[Cell], study: Study) -> list[Task]:
         kept, held = split_holdout(counts[cell.category], config.holdout, config.seed)
         record = record_of(config, cell.category, len(kept), len(held), hashes[backbone])
         found = run_id(
-            determining(
+            run_identity(
                 config.method, backbone, config.size_px, record | {"skipped": []},
                 config.scoring(), hashes[backbone], study.dataset, cell.category,
             )
@@ -223,7 +223,7 @@ def _measure(task: Task, study: Study, place: Path) -> None:
         )
 
 
-def locally(
+def run_locally(
     tasks: Sequence[Task], study: Study, n_workers: int, work: Work = run_task
 ) -> Iterator[Outcome]:
     """Run tasks in worker processes of this machine, and yield how each ended as it ends.
@@ -248,7 +248,7 @@ def locally(
                 try:
                     outcome = future.result()
                 except BrokenProcessPool:
-                    outcome = lost(
+                    outcome = record_lost_worker(
                         task,
                         study,
                         "its process was killed, for memory perhaps: try fewer --workers",
@@ -265,7 +265,7 @@ def _worker() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
 
-def lost(task: Task, study: Study, reason: str) -> Outcome:
+def record_lost_worker(task: Task, study: Study, reason: str) -> Outcome:
     """Return the outcome of a task whose process is gone, and note it in its folder."""
     _note_failure(task.place(study), reason + "\n")
     return Outcome(task, "failed", reason)

@@ -109,7 +109,7 @@ def router(results: Path, detectors: Detectors, kept: judgments.Kept) -> APIRout
         judged = kept.find(token)
         if judged is None:
             raise HTTPException(404, "this judgment is gone: judge the image again")
-        content = judgments.file(judged, name, threshold, opacity)
+        content = judgments.download_bytes(judged, name, threshold, opacity)
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(content, media_type=judgments.FILES[name], headers=headers)
 

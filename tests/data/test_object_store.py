@@ -11,7 +11,7 @@ from rd4ad.config import TrainingConfig
 from rd4ad.data.object_store import check_writable, fetched, has_run, place, publish, scratch
 from rd4ad.runs.index import scan_runs
 from rd4ad.sweeps.grid import Cell
-from rd4ad.sweeps.tasks import Study, locally, planned, run_task
+from rd4ad.sweeps.tasks import Study, plan_tasks, run_locally, run_task
 
 CONFIG = TrainingConfig(backbone="compact", size_px=64, epochs=2, batch_size=4, holdout=0)
 
@@ -43,20 +43,20 @@ def test_a_file_url_is_a_path_and_memory_is_no_place():
 
 
 def test_a_cell_leaves_its_whole_run_behind_the_url_and_nothing_on_its_node(study, store):
-    tasks = planned([Cell("part", replace(CONFIG, seed=seed)) for seed in (0, 1)], study)
+    tasks = plan_tasks([Cell("part", replace(CONFIG, seed=seed)) for seed in (0, 1)], study)
     assert [task.state(study) for task in tasks] == ["new", "new"]
-    assert [outcome.state for outcome in locally(tasks, study, 2)] == ["done", "done"]
+    assert [outcome.state for outcome in run_locally(tasks, study, 2)] == ["done", "done"]
     assert [task.state(study) for task in tasks] == ["done", "done"]
     runs, broken = scan_runs(folder_of(store))
     assert (len(runs), broken) == (2, [])
     for run in runs:
         run.check()
     assert [path for path in study.folder.rglob("*") if path.is_file()] == []
-    assert [outcome.state for outcome in locally(tasks, study, 1)] == ["done", "done"]
+    assert [outcome.state for outcome in run_locally(tasks, study, 1)] == ["done", "done"]
 
 
 def test_half_an_upload_is_no_run_and_is_made_whole_without_measuring_again(study, store):
-    (task,) = planned([Cell("part", CONFIG)], study)
+    (task,) = plan_tasks([Cell("part", CONFIG)], study)
     half = folder_of(store) / "runs" / task.run_id
     (half / "metrics.csv").mkdir(parents=True)  # so that a file of this name cannot be uploaded
     outcome = run_task(task, study)
@@ -73,8 +73,8 @@ def test_half_an_upload_is_no_run_and_is_made_whole_without_measuring_again(stud
 
 def test_images_behind_a_url_are_fetched_once(tiny_data, study):
     away = replace(study, data=f"local://{tiny_data}")
-    (task,) = planned([Cell("part", CONFIG)], away)
-    (same,) = planned([Cell("part", CONFIG)], study)
+    (task,) = plan_tasks([Cell("part", CONFIG)], away)
+    (same,) = plan_tasks([Cell("part", CONFIG)], study)
     assert task.run_id == same.run_id
     assert run_task(task, away).state == "done"
     here = fetched(away.data, "part")
@@ -135,7 +135,7 @@ def test_s3_takes_runs_and_gives_images(tiny_data, monkeypatch):
         store.mkdir("bucket")
         store.put(f"{tiny_data}/", "bucket/data/", recursive=True)
         study = Study(data="s3://bucket/data", results="s3://bucket/results", dataset="parts")
-        (task,) = planned([Cell("part", CONFIG)], study)
+        (task,) = plan_tasks([Cell("part", CONFIG)], study)
         assert task.state(study) == "new"
         assert run_task(task, study).state == "done"
         assert task.state(study) == "done"

@@ -12,7 +12,7 @@ from rd4ad.data.folders import open_category, split_holdout
 from rd4ad.data.images import read_images
 from rd4ad.export import accuracy_gate, int8
 from rd4ad.export.onnx_file import model_of
-from rd4ad.inference.onnx_session import OnnxModel, apart
+from rd4ad.inference.onnx_session import OnnxModel, split_weights
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def quantized(checkpoint, images) -> onnx.ModelProto:
 def maps_of(model, images):
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    return OnnxModel(*apart(copy)).run(images).anomaly_maps
+    return OnnxModel(*split_weights(copy)).run(images).anomaly_maps
 
 
 def float_convolutions(model) -> list[str]:
@@ -170,7 +170,7 @@ def test_the_models_own_word_follows_the_new_threshold(tiny_checkpoint, tiny_dat
         model.SerializeToString(), about, Calibration(scores=(1.0, 3.0), quantile=0.5)
     )
     (tmp_path / "a.onnx").write_bytes(text)
-    said = OnnxModel(*apart(read_model(tmp_path / "a.onnx"))).description
+    said = OnnxModel(*split_weights(read_model(tmp_path / "a.onnx"))).description
     assert said["threshold"] == 2.0
     assert said["calibration"] == {"scores": [1.0, 3.0], "quantile": 0.5}
     assert said["size_px"] == about["size_px"]

@@ -14,7 +14,7 @@ from rd4ad.cli.parser import main
 from rd4ad.data.images import read_image, resize_image
 from rd4ad.export.onnx_file import export_onnx, model_of
 from rd4ad.home import WEIGHTS
-from rd4ad.inference.onnx_session import OnnxModel, apart, read_model
+from rd4ad.inference.onnx_session import OnnxModel, read_model, split_weights
 from rd4ad.inference.torch_engine import TorchEngine
 from rd4ad.methods.backbones import load_teacher
 
@@ -67,7 +67,9 @@ def test_another_scoring_is_exported_without_a_threshold(tiny_checkpoint, pictur
     assert exported.scoring == detector.scoring
     assert exported.calibration is None
     expected = detector.predict(picture)[0]
-    outputs = OnnxModel(*apart(read_model(out))).run(resize_image(read_image(picture), 64)[None])
+    outputs = OnnxModel(*split_weights(read_model(out))).run(
+        resize_image(read_image(picture), 64)[None]
+    )
     assert outputs.scores[0] == pytest.approx(expected.score, rel=1e-5)
     np.testing.assert_allclose(outputs.anomaly_maps[0], expected.anomaly_map, atol=1e-5, rtol=0)
 
@@ -120,7 +122,10 @@ def test_openvino_says_what_onnx_runtime_says(tiny_checkpoint, tmp_path, capsys)
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(model, "CPU", exact)
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    said, wanted = compiled(images), OnnxModel(*apart(model_of(tiny_checkpoint)[1])).run(images)
+    said, wanted = (
+        compiled(images),
+        OnnxModel(*split_weights(model_of(tiny_checkpoint)[1])).run(images),
+    )
     np.testing.assert_allclose(said["anomaly_map"], wanted.anomaly_maps, atol=1e-5)
     np.testing.assert_allclose(said["score"], wanted.scores, atol=1e-5)
 

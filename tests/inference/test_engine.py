@@ -13,7 +13,7 @@ from rd4ad.home import WEIGHTS
 from rd4ad.inference.checkpoint import read_checkpoint
 from rd4ad.inference.graph import NoGraphError, build_graph
 from rd4ad.inference.onnx_engine import teacher_tensors
-from rd4ad.inference.onnx_session import OnnxModel, apart
+from rd4ad.inference.onnx_session import OnnxModel, split_weights
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def images() -> np.ndarray:
 def exported(checkpoint) -> OnnxModel:
     header, tensors = read_checkpoint(checkpoint)
     graph = build_graph(header, tensors, teacher_tensors(header))
-    return OnnxModel(*apart(graph))
+    return OnnxModel(*split_weights(graph))
 
 
 def rewrite(source, target, drop="", **changes):

@@ -13,7 +13,7 @@ import torch
 from rd4ad import Detector
 from rd4ad.inference.checkpoint import find_teacher, read_checkpoint, read_tensors
 from rd4ad.inference.graph import NoGraphError, build_graph
-from rd4ad.inference.onnx_session import OnnxModel, apart
+from rd4ad.inference.onnx_session import OnnxModel, split_weights
 from rd4ad.inference.torch_engine import TorchEngine
 from rd4ad.methods import backbones
 from rd4ad.methods.backbones import Backbone, Bottleneck
@@ -65,7 +65,7 @@ def graph_of(method: ReverseDistillation, **scoring) -> onnx.ModelProto:
 
 
 def run(model: onnx.ModelProto, images: np.ndarray):
-    return OnnxModel(*apart(model), n_threads=1).run(images)
+    return OnnxModel(*split_weights(model), n_threads=1).run(images)
 
 
 def eager(method: ReverseDistillation, images: np.ndarray) -> dict[int, np.ndarray]:

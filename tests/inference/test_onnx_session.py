@@ -4,14 +4,14 @@ import pytest
 from onnx import TensorProto, helper
 
 from rd4ad.export.onnx_file import export_onnx
-from rd4ad.inference.onnx_session import OnnxModel, apart, read_model
+from rd4ad.inference.onnx_session import OnnxModel, read_model, split_weights
 
 
 @pytest.fixture(scope="module")
 def model(tiny_checkpoint, tmp_path_factory) -> OnnxModel:
     path = tmp_path_factory.mktemp("exported") / "part.onnx"
     export_onnx(tiny_checkpoint, path)
-    return OnnxModel(*apart(read_model(path)), n_threads=1)
+    return OnnxModel(*split_weights(read_model(path)), n_threads=1)
 
 
 @pytest.mark.parametrize("n_images", [1, 4, 5, 9])
@@ -37,7 +37,7 @@ def test_the_score_is_the_peak_of_the_map(model):
 def test_what_is_no_model_is_refused(content, tmp_path):
     (tmp_path / "part.onnx").write_bytes(content)
     with pytest.raises(ValueError, match=r"not a whole \.onnx file|not a model that can run"):
-        OnnxModel(*apart(read_model(tmp_path / "part.onnx")))
+        OnnxModel(*split_weights(read_model(tmp_path / "part.onnx")))
 
 
 def test_a_model_of_others_is_refused():
@@ -49,4 +49,4 @@ def test_a_model_of_others_is_refused():
         graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
     )
     with pytest.raises(ValueError, match="none that rd4ad export wrote"):
-        OnnxModel(*apart(other))
+        OnnxModel(*split_weights(other))

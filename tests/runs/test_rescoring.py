@@ -8,7 +8,7 @@ from rd4ad.metrics.category import DEFINITIONS
 from rd4ad.runs import rescoring
 from rd4ad.runs.store import read_run
 from rd4ad.scoring import Scoring, anomaly_maps
-from rd4ad.web.explorer.screens.limitations import completed, default_metrics, stored_metrics
+from rd4ad.web.explorer.screens.limitations import default_metrics, fill_undefined, stored_metrics
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_without_masks_image_metrics_stand_and_the_reason_is_told(run):
     assert found.metrics["image_auroc"] == default_metrics(run)["image_auroc"]
     assert np.isnan(found.metrics["pixel_auroc"])
     assert found.reason == "the category has no masks"
-    assert completed(found.metrics, default_metrics(run)) == default_metrics(run)
+    assert fill_undefined(found.metrics, default_metrics(run)) == default_metrics(run)
 
 
 def test_a_scoring_outside_the_grid_has_no_stored_metrics(run):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from rd4ad.cli.parser import main
 from rd4ad.config import TrainingConfig
 from rd4ad.sweeps.grid import Cell, read_grid
-from rd4ad.sweeps.missing_cells import answers, completeness, filling, matrix
-from rd4ad.sweeps.tasks import Study, planned, run_task
+from rd4ad.sweeps.missing_cells import completeness, grid_of_missing, matches_cell, matrix
+from rd4ad.sweeps.tasks import Study, plan_tasks, run_task
 
 CONFIG = TrainingConfig(backbone="compact", size_px=64, epochs=1, batch_size=4, holdout=0)
 GRID = "category: part\nbackbone: compact\nsize_px: 64\nbatch_size: 4\nepochs: 1\nseed: [0, 1]\n"
@@ -31,14 +31,14 @@ def test_a_run_answers_the_cell_that_left_it_and_no_other(tiny_data, tmp_path):
     for method in ("reverse_distillation", "padim"):
         shared = {"backbone": "compact", "size_px": 64, "holdout": 0}
         config = CONFIG if method != "padim" else TrainingConfig(method=method, **shared)
-        (task,) = planned([Cell("part", config)], study)
+        (task,) = plan_tasks([Cell("part", config)], study)
         assert run_task(task, study).state == "done"
         record = scan_one(study, task.run_id)
-        assert answers(record, task.cell)
+        assert matches_cell(record, task.cell)
         for other in ({"seed": 1}, {"layers": (2, 3)}, {"holdout": 0.1}, {"sigma_px": 2.0}):
-            assert not answers(record, replace(task.cell, config=replace(config, **other)))
+            assert not matches_cell(record, replace(task.cell, config=replace(config, **other)))
         for cut in ({"stop": {"patience": 3}}, {"skipped": ["000.png is damaged"]}):
-            assert not answers({**record, "config": record["config"] | cut}, task.cell)
+            assert not matches_cell({**record, "config": record["config"] | cut}, task.cell)
 
 
 def scan_one(study, run_id):
@@ -70,20 +70,20 @@ def test_the_grid_of_the_holes_stands_for_exactly_these(mixed, data):
     chosen = data.draw(st.sets(st.sampled_from(range(len(grid.cells))), min_size=1))
     holes = [grid.cells[number] for number in sorted(chosen)]
     path = mixed.with_name("holes.yaml")
-    path.write_text(filling(holes, grid.dataset))
+    path.write_text(grid_of_missing(holes, grid.dataset))
     read = read_grid(path)
     assert (set(read.cells), read.dataset) == (set(holes), "parts")
 
 
 def test_a_whole_grid_of_one_method_is_one_document():
     cells = [Cell(c, replace(CONFIG, seed=s)) for c in ("nut", "tile") for s in (0, 1)]
-    assert "---" not in filling(cells)
-    assert filling([]) == ""
+    assert "---" not in grid_of_missing(cells)
+    assert grid_of_missing([]) == ""
 
 
 def test_the_command_shows_the_holes_and_its_grid_fills_them(tiny_data, tmp_path, capsys):
     study = Study(data=tiny_data, results=tmp_path / "results", dataset="parts")
-    (task,) = planned([Cell("part", CONFIG)], study)
+    (task,) = plan_tasks([Cell("part", CONFIG)], study)
     assert run_task(task, study).state == "done"
     (tmp_path / "grid.yaml").write_text(GRID)
     command = ["results", "missing", str(tmp_path / "grid.yaml"), "--results", str(study.results)]

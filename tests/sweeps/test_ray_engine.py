@@ -18,7 +18,7 @@ from rd4ad.runs.index import scan_runs
 from rd4ad.sweeps import ray_engine
 from rd4ad.sweeps.grid import Cell
 from rd4ad.sweeps.ray_engine import ClusterError, Demand, on_ray
-from rd4ad.sweeps.tasks import Study, Task, locally, planned
+from rd4ad.sweeps.tasks import Study, Task, plan_tasks, run_locally
 
 ray = pytest.importorskip("ray", reason="Ray is an optional extra: pip install '.[cluster]'")
 
@@ -56,12 +56,12 @@ def expected(tiny_data, tmp_path_factory) -> dict[str, list[float]]:
     """The metrics of three cells, measured one after another without a cluster."""
     results = tmp_path_factory.mktemp("straight")
     study = Study(data=tiny_data, results=results, dataset=tiny_data.name)
-    assert [ended.state for ended in locally(tasks_of(study), study, 1)] == ["done"] * 3
+    assert [ended.state for ended in run_locally(tasks_of(study), study, 1)] == ["done"] * 3
     return metrics(study)
 
 
 def tasks_of(study: Study) -> list[Task]:
-    return planned([Cell("part", replace(CONFIG, seed=seed)) for seed in (0, 1, 2)], study)
+    return plan_tasks([Cell("part", replace(CONFIG, seed=seed)) for seed in (0, 1, 2)], study)
 
 
 def metrics(study: Study) -> dict[str, list[float]]:

@@ -16,7 +16,7 @@ from rd4ad.config import TrainingConfig
 from rd4ad.runs.index import scan_runs
 from rd4ad.sweeps.forecast import estimate
 from rd4ad.sweeps.grid import Cell
-from rd4ad.sweeps.tasks import Study, Task, locally, planned, run_task, shard
+from rd4ad.sweeps.tasks import Study, Task, plan_tasks, run_locally, run_task, shard
 
 CONFIG = TrainingConfig(backbone="compact", size_px=64, epochs=2, batch_size=4, holdout=0)
 LONG = replace(CONFIG, epochs=20_000)
@@ -29,7 +29,7 @@ def study(tiny_data, tmp_path) -> Study:
 
 
 def tasks_of(study, *configs) -> list[Task]:
-    return planned([Cell("part", config) for config in configs], study)
+    return plan_tasks([Cell("part", config) for config in configs], study)
 
 
 def metrics(study) -> dict[str, list[float]]:
@@ -74,11 +74,11 @@ def test_a_number_written_otherwise_is_the_same_cell(study):
 
 def test_workers_do_all_and_again_nothing(study):
     tasks = tasks_of(study, *(replace(CONFIG, seed=seed) for seed in range(3)))
-    assert sorted(outcome.state for outcome in locally(tasks, study, 2)) == ["done"] * 3
+    assert sorted(outcome.state for outcome in run_locally(tasks, study, 2)) == ["done"] * 3
     first = metrics(study)
     assert set(first) == {task.run_id for task in tasks}
     assert all(task.is_done(study) for task in tasks)
-    assert [outcome.state for outcome in locally(tasks, study, 1)] == ["done"] * 3
+    assert [outcome.state for outcome in run_locally(tasks, study, 1)] == ["done"] * 3
     assert metrics(study) == first
 
 
@@ -89,8 +89,8 @@ def test_a_cell_that_fails_keeps_its_reason_and_stops_no_other(study, tiny_data,
     (tmp_path / "data/lame/train").mkdir(parents=True)
     (tmp_path / "data/lame/train/good").symlink_to(tiny_data / "part/train/good")
     study = replace(study, data=tmp_path / "data")
-    tasks = planned([Cell("lame", CONFIG), Cell("part", CONFIG)], study)
-    ended = {outcome.task.cell.category: outcome for outcome in locally(tasks, study, 1)}
+    tasks = plan_tasks([Cell("lame", CONFIG), Cell("part", CONFIG)], study)
+    ended = {outcome.task.cell.category: outcome for outcome in run_locally(tasks, study, 1)}
     assert ended["part"].state == "done"
     assert (ended["lame"].state, "has no test images" in ended["lame"].reason) == ("failed", True)
     assert tasks[0].state(study) == "failed"
@@ -109,7 +109,7 @@ def test_a_cell_that_another_sweep_is_at_is_left_to_it(study):
 def test_a_worker_that_is_killed_takes_its_own_cell_with_it_alone(study):
     tasks = tasks_of(study, LONG, CONFIG)
     ended = []
-    thread = Thread(target=lambda: ended.extend(locally(tasks, study, 1)))
+    thread = Thread(target=lambda: ended.extend(run_locally(tasks, study, 1)))
     thread.start()
     deadline = time.monotonic() + 60
     while not (tasks[0].place(study) / "log.txt").exists() and time.monotonic() < deadline:

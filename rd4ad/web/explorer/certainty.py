@@ -24,7 +24,7 @@ def measured_metric(cell: "pd.Series[Any]") -> str:
     return next(m for m, definition in PRO_DEFINITIONS.items() if definition == cell["definition"])
 
 
-def of_columns(
+def column_differences(
     cells: pd.DataFrame,
     first: str,
     second: str,
@@ -108,7 +108,7 @@ def seeds_table(spread: pd.DataFrame, text: Text) -> pd.DataFrame:
     settings = {
         "method": "Method", "backbone": "Backbone", "size_px": "Size, px", "layers": "Layers",
         "fusion": "Fusion", "smoothing": "Smoothing, px", "epochs": "Epochs",
-        "variant": "Besides", "n": "Seeds",
+        "variant": "Training configuration", "n": "Seeds",
     }  # fmt: skip
     said = [f"{text(m)} ± {text(sd)}" for m, sd in zip(spread["mean"], spread["sd"], strict=True)]
     table = spread.assign(said=said).pivot(index=list(settings), columns="metric", values="said")

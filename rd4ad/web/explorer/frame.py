@@ -7,6 +7,8 @@ from rd4ad.web.explorer import index_cache
 from rd4ad.web.explorer.units import UNITS, Units
 
 NAME = "RD4AD Explorer"
+RENAMED = {"Training besides": "Training configuration", "usual": "default"}
+"""Choices of earlier permalinks by their present names."""
 MENU = {
     "Results": (
         ("app.py", "Leaderboard", ":material/leaderboard:"),
@@ -35,6 +37,7 @@ def open_page(title: str, answer: str) -> Units:
         answer: the question that the page answers, in a sentence or two.
     """
     st.set_page_config(page_title=f"{title} - {NAME}", page_icon="🔎", layout="wide")
+    _follow_renamed()
     with st.sidebar:
         st.markdown(f"### {NAME}")
         menu = st.container()
@@ -58,6 +61,14 @@ def open_page(title: str, answer: str) -> Units:
     st.title(title)
     st.markdown(answer)
     return UNITS[chosen]
+
+
+def _follow_renamed() -> None:
+    """Replace what an earlier permalink chose by its present name, and start again."""
+    old = {key: value for key, value in st.query_params.items() if value in RENAMED}
+    if old:
+        st.query_params.update({key: RENAMED[value] for key, value in old.items()})
+        st.rerun()
 
 
 def _sources() -> str:

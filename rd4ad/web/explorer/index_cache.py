@@ -16,7 +16,7 @@ from rd4ad.home import HOME
 from rd4ad.runs.comparison import seed_spread
 from rd4ad.runs.index import broken_runs, metric_rows, read_index, run_folders
 from rd4ad.runs.published import averages, read_published
-from rd4ad.runs.store import named
+from rd4ad.runs.store import naming_damaged_file
 from rd4ad.web.explorer.screens.leaderboard import measured_cells, published_cells
 from rd4ad.web.explorer.tables import in_order, of_category
 from rd4ad.web.explorer.widgets import empty
@@ -207,7 +207,7 @@ def _measured_cells(results: Path, modified: float, dataset: str, metric: str) -
 
 @st.cache_data(show_spinner=False, max_entries=2)
 def _costs(path: Path, modified: float) -> list[dict[str, Any]]:
-    with named(path):
+    with naming_damaged_file(path):
         record = json.loads(path.read_text())
         told = {"host": record["host"], "note": record["note"]}
         return [row | told for row in record["rows"]]

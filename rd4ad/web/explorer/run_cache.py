@@ -72,7 +72,7 @@ def certainty_of(cells: pd.DataFrame, first: str, second: str) -> dict[str, Diff
         paths = [index_cache.RESULTS / "runs" / run_id for run_id in run_ids]
         return mean_of([_resampled(path, modified_at(path)) for path in paths])
 
-    return certainty.of_columns(cells, first, second, resampled)
+    return certainty.column_differences(cells, first, second, resampled)
 
 
 def distances_of(run: Run) -> dict[int, NDArray[np.float32]]:

@@ -83,49 +83,49 @@ def choose_metric(rows: pd.DataFrame, help: str) -> str:
     return choose_named("Metric", found, "figure", help, "pixel_auroc")
 
 
-def hold(
-    rows: pd.DataFrame, settings: Mapping[str, str], laid_out: Sequence[str]
+def choose_fixed_settings(
+    rows: pd.DataFrame, settings: Mapping[str, str], varied: Sequence[str]
 ) -> dict[str, object]:
     """Return the values that were fixed of settings with more than one value among `rows`.
 
-    At first nothing is averaged that does not belong together: see `grids.usual`.
+    At first nothing is averaged that does not belong together: see `ablations.default_settings`.
 
     Args:
         rows: as `rd4ad.web.explorer.tables.readable` returns them.
         settings: titles by column.
-        laid_out: the other columns.
+        varied: the other columns.
     """
     open_ones = {name: sorted(rows[name].dropna().unique().tolist()) for name in settings}
     open_ones = {name: values for name, values in open_ones.items() if len(values) > 1}
     if not open_ones:
         st.caption("Every other setting has a single value.")
         return {}
-    usual = ablations.usual(rows, list(open_ones), laid_out)
+    default = ablations.default_settings(rows, list(open_ones), varied)
     fixed = {}
     for column, (name, values) in zip(st.columns(len(open_ones)), open_ones.items(), strict=True):
         with column:
-            texts = {ablations.word(value): value for value in values}
+            texts = {ablations.format_value(value): value for value in values}
             kept = choose(
                 settings[name],
                 ["mean over all", *texts],
-                held_key(name, laid_out),
+                fixed_key(name, varied),
                 "Keeps only the runs with this value, or averages over all values.",
-                ablations.word(usual[name]) if name in usual else "",
+                ablations.format_value(default[name]) if name in default else "",
             )
             if kept in texts:
                 fixed[name] = texts[kept]
     return fixed
 
 
-def held_key(name: str, laid_out: Sequence[str]) -> str:
-    """Return the key of what a setting is held at.
+def fixed_key(name: str, varied: Sequence[str]) -> str:
+    """Return the URL key of the value that a setting is fixed at.
 
-    What was trained is held again where other settings are laid out: other runs have them.
+    A setting of the training is fixed again when other settings vary: other runs have them.
 
-    >>> held_key("fusion", ["layers", "epochs"]), held_key("variant", ["layers", "epochs"])
+    >>> fixed_key("fusion", ["layers", "epochs"]), held_key("variant", ["layers", "epochs"])
     ('hold_fusion', 'hold_variant_layers_epochs')
     """
-    return "_".join(["hold", name, *(laid_out if name in ablations.TRAINED_WITH else ())])
+    return "_".join(["hold", name, *(varied if name in ablations.TRAINED_WITH else ())])
 
 
 def choose_sources(sources: Sequence[str], default: Sequence[str]) -> list[str]:
@@ -146,7 +146,7 @@ def choose_sources(sources: Sequence[str], default: Sequence[str]) -> list[str]:
     return chosen
 
 
-def some(label: str, values: Iterable[str], key: str, help: str) -> list[str]:
+def multiselect(label: str, values: Iterable[str], key: str, help: str) -> list[str]:
     """Return those chosen among the distinct non-empty `values`; none chosen means all."""
     options = list(dict.fromkeys(value for value in values if value))
     chosen: list[str] = st.multiselect(

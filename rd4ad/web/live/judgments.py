@@ -83,9 +83,9 @@ def with_map(said: dict[str, Any], judgment: Judgment) -> dict[str, Any]:
 
 def tiff(judgment: Judgment) -> bytes:
     """Return the anomaly map as float32 TIFF."""
-    file = io.BytesIO()
-    tifffile.imwrite(file, judgment.anomaly_map)
-    return file.getvalue()
+    download_bytes = io.BytesIO()
+    tifffile.imwrite(download_bytes, judgment.anomaly_map)
+    return download_bytes.getvalue()
 
 
 FILES = {
@@ -96,7 +96,7 @@ FILES = {
 """What can be downloaded of a judgment, and its media type."""
 
 
-def file(judgment: Judgment, name: str, threshold: float, opacity: float) -> bytes:
+def download_bytes(judgment: Judgment, name: str, threshold: float, opacity: float) -> bytes:
     """Return one of `FILES`."""
     if name == "overlay.png":
         return png(drawn(judgment, threshold, opacity))

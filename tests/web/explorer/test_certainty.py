@@ -47,7 +47,7 @@ def cells():
 
 
 def test_differences_of_two_columns_are_told_from_chance_where_they_can_be(cells):
-    told = certainty.of_columns(cells, "● RD4AD R50 256", "● RD4AD R18 256", resampled)
+    told = certainty.column_differences(cells, "● RD4AD R50 256", "● RD4AD R18 256", resampled)
     assert told["tile"].is_distinguishable
     assert not told["wood"].is_distinguishable
     assert told["grid"].reason == "the run is damaged"
@@ -61,7 +61,7 @@ def test_a_printed_metric_has_no_scores_to_tell_by(cells):
     printed = printed.assign(kind="reported", by=leaderboard.PAPER, runs=[()] * len(printed))
     both = pd.concat([cells, printed], ignore_index=True)
     first, second = "● RD4AD R18 256", "○ RD4AD 256"
-    told = certainty.of_columns(both, first, second, resampled)
+    told = certainty.column_differences(both, first, second, resampled)
     assert {one.reason for one in told.values()} == {
         "the source reports no scores of single images"
     }
@@ -72,7 +72,7 @@ def test_averages_are_left_to_their_categories():
     rows = [run_rows(name, 0.9) for name in leaderboard.GROUPS["avg_texture"]]
     cells = leaderboard.measured_cells(index_of(rows), MVTEC)
     assert "avg_texture" in set(cells["category"])
-    told = certainty.of_columns(cells, "● RD4AD R18 256", "● RD4AD R18 256", resampled)
+    told = certainty.column_differences(cells, "● RD4AD R18 256", "● RD4AD R18 256", resampled)
     assert "avg_texture" not in told
 
 
@@ -82,14 +82,14 @@ def test_two_definitions_of_pro_are_not_compared():
         run_rows("tile", 0.8, metric="aupro_per_image"),
     ]
     cells = leaderboard.measured_cells(index_of(rows), MVTEC)
-    told = certainty.of_columns(cells, *leaderboard.wide(cells).columns, resampled)
+    told = certainty.column_differences(cells, *leaderboard.wide(cells).columns, resampled)
     assert told["tile"].reason == "the columns use different definitions"
 
 
 def test_the_table_of_differences_shows_intervals_where_there_are_some(cells):
     first, second = "● RD4AD R50 256", "● RD4AD R18 256"
     compared = leaderboard.delta(leaderboard.wide(cells), first, second)
-    told = certainty.of_columns(cells, first, second, resampled)
+    told = certainty.column_differences(cells, first, second, resampled)
     shown = tables.styled_delta(compared, PERCENT.text, told).data
     assert shown["real"].to_dict() == {"Tile": "yes", "Wood": "unclear", "Grid": "–"}
     assert shown.loc["Tile", "95% interval"] == "[+5.0, +5.0]"

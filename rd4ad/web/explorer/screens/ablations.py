@@ -29,29 +29,31 @@ TRAINED = ("method", "backbone", "size_px", "seed", "epochs")
 """Settings that take a training of their own."""
 
 
-def held(rows: pd.DataFrame, fixed: Mapping[str, object]) -> pd.DataFrame:
+def with_fixed(rows: pd.DataFrame, fixed: Mapping[str, object]) -> pd.DataFrame:
     """Return the rows in which settings have one value each."""
     for name, value in fixed.items():
         rows = rows[rows[name] == value]
     return rows
 
 
-def usual(rows: pd.DataFrame, others: Sequence[str], laid_out: Sequence[str]) -> dict[str, object]:
+def default_settings(
+    rows: pd.DataFrame, others: Sequence[str], varied: Sequence[str]
+) -> dict[str, object]:
     """Return what other settings are best held at: RD4AD's runs that fill the most cells.
 
     Of as many cells, it is the longest schedule, then what has the most runs.
 
     >>> runs = [(256, 200, ""), (128, 10, "bfloat16"), (128, 30, "bfloat16")]
     >>> rows = pd.DataFrame(runs, columns=["size_px", "epochs", "variant"]).assign(method="RD4AD")
-    >>> usual(rows, ["size_px", "variant"], ["epochs"])
+    >>> default_settings(rows, ["size_px", "variant"], ["epochs"])
     {'method': 'RD4AD', 'fusion': 'sum', 'smoothing': 4.0, 'size_px': 128, 'variant': 'bfloat16'}
-    >>> usual(rows, ["epochs", "variant"], ["size_px"])["epochs"]
+    >>> default_settings(rows, ["epochs", "variant"], ["size_px"])["epochs"]
     200
 
     Args:
         rows: as `rd4ad.web.explorer.tables.readable` returns them.
         others: columns that are not laid out.
-        laid_out: columns that are.
+        varied: columns that are.
     """
     released = {"method": METHODS[DEFAULT_METHOD].title, "fusion": "sum", "smoothing": 4.0}
     own = rows[rows["method"] == released["method"]]
@@ -61,18 +63,18 @@ def usual(rows: pd.DataFrame, others: Sequence[str], laid_out: Sequence[str]) ->
 
     def worth(group: tuple[Any, pd.DataFrame]) -> tuple[float, ...]:
         mine = group[1]
-        return len(mine[list(laid_out)].drop_duplicates()), mine["epochs"].max(), len(mine)
+        return len(mine[list(varied)].drop_duplicates()), mine["epochs"].max(), len(mine)
 
     values, _ = max(own.groupby(together), key=worth)
     return released | dict(zip(together, values, strict=True))
 
 
-def there_are(rows: pd.DataFrame, most: int = 6) -> list[str]:
+def stored_trainings(rows: pd.DataFrame, most: int = 6) -> list[str]:
     """Return in words what the trainings among some rows were, the commonest first.
 
     >>> rows = pd.DataFrame({"method": ["PaDiM"], "backbone": ["resnet18"], "size_px": [256],
     ...                      "epochs": [0.0], "variant": [""]})
-    >>> there_are(rows)
+    >>> stored_trainings(rows)
     ['PaDiM, resnet18, 256 px']
     """
     kinds = rows[["method", *TRAINED_WITH]].value_counts().index[:most]
@@ -105,11 +107,12 @@ def cells(rows: pd.DataFrame, metric: str, settings: Sequence[str]) -> pd.DataFr
     ).reset_index()  # fmt: skip
 
 
-def is_told_apart(one: Sequence[float], other: Sequence[float]) -> bool | None:
+def is_distinguishable(one: Sequence[float], other: Sequence[float]) -> bool | None:
     """Return whether two cells differ by more than their seeds do; None where one has one seed.
 
-    >>> is_told_apart([0.90, 0.91, 0.92], [0.95, 0.96, 0.97]), is_told_apart([0.9, 0.92], [0.91])
-    (True, None)
+    >>> is_distinguishable([0.90, 0.91, 0.92], [0.95, 0.96, 0.97])
+    True
+    >>> is_distinguishable([0.9, 0.92], [0.91])
     """
     if min(len(one), len(other)) < 2:
         return None
@@ -127,7 +130,7 @@ def marks(found: pd.DataFrame) -> pd.Series:
         return pd.Series(dtype=str)
     every = found["values"].tolist()
     best = every[int(found["mean"].argmax())]
-    said = [ALIKE if is_told_apart(best, one) is False else "" for one in every]
+    said = [ALIKE if is_distinguishable(best, one) is False else "" for one in every]
     return pd.Series(said, found.index).mask(found["mean"] == found["mean"].max(), MARK)
 
 
@@ -137,13 +140,15 @@ def facets(found: pd.DataFrame, by: str) -> Iterator[tuple[str, pd.DataFrame]]:
         yield "", found
         return
     for value, mine in found.groupby(by, sort=True):
-        yield word(value), mine
+        yield format_value(value), mine
 
 
-def laid_out(found: pd.DataFrame, column: str, down: str, across: str) -> pd.DataFrame:
+def as_table(found: pd.DataFrame, column: str, down: str, across: str) -> pd.DataFrame:
     """Return a column of `cells` as a table of two settings, named in words; nan where missing."""
     table = found.pivot(index=down, columns=across, values=column)
-    return table.set_axis(table.index.map(word)).set_axis(table.columns.map(word), axis=1)
+    return table.set_axis(table.index.map(format_value)).set_axis(
+        table.columns.map(format_value), axis=1
+    )
 
 
 def styled(found: pd.DataFrame, down: str, across: str, text: Text) -> Styler:
@@ -152,8 +157,8 @@ def styled(found: pd.DataFrame, down: str, across: str, text: Text) -> Styler:
         " ".join(filter(None, (mark, text(mean), "" if pd.isna(sd) else f"± {text(sd)}")))
         for mark, mean, sd in zip(marks(found), found["mean"], found["sd"], strict=True)
     ]
-    shown = laid_out(found.assign(printed=printed), "printed", down, across)
-    means = laid_out(found, "mean", down, across)
+    shown = as_table(found.assign(printed=printed), "printed", down, across)
+    means = as_table(found, "mean", down, across)
     low, high = float(found["mean"].min()), float(found["mean"].max())
     share = (means - low) / ((high - low) or 1)
     look = share.map(lambda s: "" if pd.isna(s) else HEAT.format(0.03 + 0.3 * s))
@@ -162,12 +167,12 @@ def styled(found: pd.DataFrame, down: str, across: str, text: Text) -> Styler:
 
 
 def runs_behind(found: pd.DataFrame, row: str, column: str, down: str, across: str) -> list[str]:
-    """Return the ids of the runs of a cell, by the names of its row and column in `laid_out`."""
-    is_it = (found[down].map(word) == row) & (found[across].map(word) == column)
+    """Return the ids of the runs of a cell, by the names of its row and column in `as_table`."""
+    is_it = (found[down].map(format_value) == row) & (found[across].map(format_value) == column)
     return [run for runs in found.loc[is_it, "runs"] for run in runs]
 
 
-def holes(rows: pd.DataFrame, settings: Sequence[str]) -> list[Cell]:
+def missing_cells(rows: pd.DataFrame, settings: Sequence[str]) -> list[Cell]:
     """Return the trainings that would fill the cells without a run; none where all are there.
 
     Layers, fusion and smoothing need no training of their own: every run has them all. Every cell
@@ -176,7 +181,8 @@ def holes(rows: pd.DataFrame, settings: Sequence[str]) -> list[Cell]:
     >>> rows = pd.DataFrame([("nut", "padim", "resnet18", size, seed, 0.0, "")
     ...                      for size, seed in ((128, 0), (128, 1), (256, 0))],
     ...                     columns=["category", *TRAINED, "variant"])
-    >>> [(cell.config.size_px, cell.config.seed) for cell in holes(rows, ["layers", "size_px"])]
+    >>> missing = missing_cells(rows, ["layers", "size_px"])
+    >>> [(cell.config.size_px, cell.config.seed) for cell in missing]
     [(256, 1)]
 
     Args:
@@ -216,15 +222,15 @@ def in_words(found: pd.DataFrame, down: str, across: str, text: Text) -> str:
     """Return the cells as a list in words, best first, for those who cannot see them."""
     best_first = found.sort_values("mean", ascending=False).head(12)
     return "; ".join(
-        f"{word(row[down])} and {word(row[across])}: {text(row['mean'])}"
+        f"{format_value(row[down])} and {format_value(row[across])}: {text(row['mean'])}"
         for row in best_first.to_dict("records")
     )
 
 
-def word(value: object) -> str:
+def format_value(value: object) -> str:
     """Return a setting's value as the pages print it.
 
-    >>> word(4.0), word(256), word("")
-    ('4', '256', 'usual')
+    >>> format_value(4.0), word(256), word("")
+    ('4', '256', 'default')
     """
-    return f"{value:g}" if isinstance(value, float) else str(value) or "usual"
+    return f"{value:g}" if isinstance(value, float) else str(value) or "default"

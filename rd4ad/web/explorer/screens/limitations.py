@@ -9,7 +9,7 @@ from pandas.io.formats.style import Styler
 from rd4ad.catalogue import DEFAULT_METHOD
 from rd4ad.runs.store import Run
 from rd4ad.scoring import layers_name
-from rd4ad.web.explorer.screens.ablations import is_told_apart
+from rd4ad.web.explorer.screens.ablations import is_distinguishable
 from rd4ad.web.explorer.style import BACKBONES
 from rd4ad.web.explorer.tables import METRIC_NAMES, Text, with_sign
 from rd4ad.web.explorer.units import Units
@@ -24,7 +24,7 @@ AXES = {
     "category": "Category",
     "method": "Method",
     "epochs": "Epochs",
-    "variant": "Training besides",
+    "variant": "Training configuration",
 }
 """What a grid of runs may be laid out by."""
 RELEASED_SIGMA_PX = 4.0
@@ -85,10 +85,10 @@ def stored_metrics(
     return dict(zip(rows["metric"], rows["value"].astype(float), strict=True))
 
 
-def completed(values: Mapping[str, float], stored: Mapping[str, float]) -> dict[str, float]:
+def fill_undefined(values: Mapping[str, float], stored: Mapping[str, float]) -> dict[str, float]:
     """Return metrics with the stored ones where they are undefined.
 
-    >>> completed({"a": float("nan"), "b": 0.5}, {"a": 0.9, "b": 0.4})
+    >>> fill_undefined({"a": float("nan"), "b": 0.5}, {"a": 0.9, "b": 0.4})
     {'a': 0.9, 'b': 0.5}
     """
     return {k: stored.get(k, v) if math.isnan(v) else v for k, v in values.items()}
@@ -136,7 +136,7 @@ def side_by_side(rows: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     """
     one, other = (named(rows, setting)[list(METRIC_NAMES)] for setting in (first, second))
     apart = [
-        is_told_apart(one[name].dropna().tolist(), other[name].dropna().tolist())
+        is_distinguishable(one[name].dropna().tolist(), other[name].dropna().tolist())
         for name in METRIC_NAMES
     ]
     words = [{True: "yes", False: "unclear", None: "–"}[answer] for answer in apart]

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from rd4ad.sweeps.grid import read_grid
-from rd4ad.sweeps.missing_cells import filling
+from rd4ad.sweeps.missing_cells import grid_of_missing
 from rd4ad.web.explorer.screens import ablations
 from rd4ad.web.explorer.units import PERCENT
 
@@ -29,7 +29,7 @@ GRID = {"_1_128": (0.90, 0.91, 0.92), "_2_128": (0.95, 0.96, 0.97), "_2_256": (0
 
 def test_a_cell_has_mean_and_deviation_over_its_runs_and_a_missing_one_is_a_dash():
     found = laid(**GRID)
-    means = ablations.laid_out(found, "mean", "layers", "size_px")
+    means = ablations.as_table(found, "mean", "layers", "size_px")
     assert means.loc["2", "128"] == pytest.approx(0.96)
     assert np.isnan(means.loc["1", "256"])
     html = ablations.styled(found, "layers", "size_px", PERCENT.text).to_html()
@@ -46,12 +46,12 @@ def test_what_the_seeds_do_not_tell_from_the_best_is_marked_and_what_they_do_is_
 def test_single_runs_tell_nothing():
     said = ablations.marks(laid(_1_128=(0.95,), _2_128=(0.96,)))
     assert said.tolist() == ["", "★"]
-    assert ablations.is_told_apart([0.9], [0.1]) is None
+    assert ablations.is_distinguishable([0.9], [0.1]) is None
 
 
 def test_seeds_that_do_not_vary_are_distinguished_by_their_means_alone():
-    assert ablations.is_told_apart([0.9, 0.9], [0.9, 0.9]) is False
-    assert ablations.is_told_apart([0.9, 0.9, 0.9], [0.8, 0.8, 0.80001]) is True
+    assert ablations.is_distinguishable([0.9, 0.9], [0.9, 0.9]) is False
+    assert ablations.is_distinguishable([0.9, 0.9, 0.9], [0.8, 0.8, 0.80001]) is True
 
 
 def test_rows_without_the_metric_make_no_cell():
@@ -63,7 +63,7 @@ def test_rows_without_the_metric_make_no_cell():
 def test_what_is_held_is_all_that_counts():
     table = pd.concat([rows(**{"1_128": (0.9,)}), rows(**{"1_128": (0.1,)}).assign(epochs=10.0)])
     found = ablations.cells(
-        ablations.held(table, {"epochs": 200.0}), "aupro", ["layers", "size_px"]
+        ablations.with_fixed(table, {"epochs": 200.0}), "aupro", ["layers", "size_px"]
     )
     assert found["mean"].tolist() == [0.9]
 
@@ -99,7 +99,7 @@ def test_holes_are_the_trainings_that_nobody_ran():
                   ("padim", "resnet18", 256, 0, 0.0))  # fmt: skip
     found = [
         (cell.config.method, cell.config.size_px, cell.config.seed, cell.config.epochs)
-        for cell in ablations.holes(stored, ["method", "size_px"])
+        for cell in ablations.missing_cells(stored, ["method", "size_px"])
     ]
     assert found == [
         ("padim", 128, 0, 0), ("padim", 128, 1, 0), ("padim", 256, 1, 0),
@@ -109,8 +109,8 @@ def test_holes_are_the_trainings_that_nobody_ran():
 
 def test_a_grid_that_fills_the_holes_stands_for_them(tmp_path):
     stored = runs((*RD, 128, 0, 50.0), (*RD, 128, 1, 50.0), (*RD, 256, 0, 25.0))
-    holes = ablations.holes(stored, ["size_px", "epochs"])
-    (tmp_path / "grid.yaml").write_text(filling(holes, "parts"))
+    holes = ablations.missing_cells(stored, ["size_px", "epochs"])
+    (tmp_path / "grid.yaml").write_text(grid_of_missing(holes, "parts"))
     grid = read_grid(tmp_path / "grid.yaml")
     assert (grid.dataset, set(grid.cells)) == ("parts", set(holes))
     assert len(holes) == 5
@@ -118,9 +118,11 @@ def test_a_grid_that_fills_the_holes_stands_for_them(tmp_path):
 
 def test_a_hole_is_filled_in_the_precision_of_the_runs_around_it():
     stored = runs((*RD, 128, 0, 50.0), (*RD, 128, 1, 50.0), (*RD, 256, 0, 50.0))
-    found = ablations.holes(stored.assign(variant="bfloat16"), ["size_px"])
+    found = ablations.missing_cells(stored.assign(variant="bfloat16"), ["size_px"])
     assert [cell.config.precision for cell in found] == ["bfloat16"]
-    assert ablations.holes(stored.assign(variant="bfloat16, 0.1 held out"), ["size_px"]) == []
+    assert (
+        ablations.missing_cells(stored.assign(variant="bfloat16, 0.1 held out"), ["size_px"]) == []
+    )
 
 
 def stored_of(*trainings, layers=("1", "2+3")):
@@ -139,23 +141,27 @@ SHORT = [("RD4AD", "resnet18", 128, epochs, "bfloat16", (0, 1, 2)) for epochs in
 
 
 def test_the_longest_schedule_is_held_where_epochs_are_not_laid_out():
-    found = ablations.usual(stored_of(FULL, *SHORT), ["epochs", "variant"], ["layers", "size_px"])
+    found = ablations.default_settings(
+        stored_of(FULL, *SHORT), ["epochs", "variant"], ["layers", "size_px"]
+    )
     assert (found["epochs"], found["variant"]) == (200.0, "")
 
 
 def test_what_fills_most_of_the_grid_is_held_where_epochs_are_laid_out():
     rows = stored_of(FULL, *SHORT, ("PaDiM", "resnet50", 256, 0.0, "", (0,)))
-    found = ablations.usual(rows, ["backbone", "size_px", "variant"], ["layers", "epochs"])
+    found = ablations.default_settings(
+        rows, ["backbone", "size_px", "variant"], ["layers", "epochs"]
+    )
     assert (found["size_px"], found["variant"], found["backbone"]) == (128, "bfloat16", "resnet18")
 
 
 def test_without_rd4ad_nothing_trained_is_held():
     rows = stored_of(("PaDiM", "resnet18", 256, 0.0, "", (0,)))
-    assert "size_px" not in ablations.usual(rows, ["size_px"], ["layers", "epochs"])
+    assert "size_px" not in ablations.default_settings(rows, ["size_px"], ["layers", "epochs"])
 
 
 def test_scorings_leave_no_holes_and_neither_does_what_others_computed():
     stored = runs((*RD, 128, 0, 50.0), (*RD, 256, 1, 50.0))
-    assert ablations.holes(stored, ["layers", "fusion"]) == []
-    assert ablations.holes(stored.assign(method="theirs"), ["size_px"]) == []
-    assert ablations.holes(stored.head(0), ["size_px"]) == []
+    assert ablations.missing_cells(stored, ["layers", "fusion"]) == []
+    assert ablations.missing_cells(stored.assign(method="theirs"), ["size_px"]) == []
+    assert ablations.missing_cells(stored.head(0), ["size_px"]) == []
