@@ -264,7 +264,8 @@ def runs_in_words(runs: pd.DataFrame, text: Text) -> pd.DataFrame:
     """
     settings = {
         "method": "Method", "backbone": "Backbone", "size_px": "Size, px", "seed": "Seed",
-        "epochs": "Epochs", "variant": "Training configuration", "layers": "Layers", "smoothing": "Smoothing, px",
+        "epochs": "Epochs", "variant": "Training configuration", "layers": "Layers",
+        "smoothing": "Smoothing, px",
     }  # fmt: skip
     shown = readable(runs)[list(settings)].rename(columns=settings)
     for name, title in METRIC_NAMES.items():

@@ -137,7 +137,7 @@ def build(detectors: Detectors, kept: Kept) -> tuple[FastAPI, ASGIApp, Any]:
     """Return an application whose lifespan is the demo's, the demo as mounted in it, its queue."""
     import gradio as gr
 
-    from rd4ad.web.live import interface
+    from rd4ad.web.live import interface, layout
 
     parent = FastAPI()
     blocks = interface.build(detectors, kept)
@@ -150,8 +150,8 @@ def build(detectors: Detectors, kept: Kept) -> tuple[FastAPI, ASGIApp, Any]:
         show_error=True,
         footer_links=[],
         allowed_paths=[str(interface.EXAMPLES)],
-        theme=interface.THEME,
-        css=interface.CSS,
+        theme=layout.THEME,
+        css=layout.CSS,
         enable_monitoring=False,
         pwa=False,
         mcp_server=find_spec("mcp") is not None and os.environ.get("RD4AD_MCP") != "0",
