@@ -90,7 +90,7 @@ def confusion(images: pd.DataFrame, threshold: float) -> dict[str, int]:
     return {name: int((outcomes == name).sum()) for name in OUTCOMES}
 
 
-OUTCOMES = ("found", "missed", "false alarm", "passed")
+OUTCOMES = ("found", "missed defect", "false alarm", "passed")
 """Defective and called so; defective but passed; normal but called defective; normal and passed."""
 
 
@@ -111,7 +111,7 @@ def by_error(images: pd.DataFrame, threshold: float) -> pd.DataFrame:
     [0.2, 0.4, 0.1]
     """
     told = images.assign(outcome=outcome(images, threshold))
-    wrong = told["outcome"].isin(["missed", "false alarm"])
+    wrong = told["outcome"].isin(["missed defect", "false alarm"])
     margin = (told["score"] - threshold).abs()
     order = pd.DataFrame({"right": ~wrong, "margin": margin.where(~wrong, -margin)})
     return told.loc[order.sort_values(["right", "margin"], kind="stable").index]

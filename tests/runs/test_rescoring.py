@@ -60,7 +60,7 @@ def test_counts_are_those_of_the_definitions(threshold):
 def test_wrong_images_come_first_the_worst_on_top():
     images = pd.DataFrame({"label": [0, 0, 1, 1, 0], "score": [0.1, 0.9, 0.2, 0.8, 0.55]})
     ordered = rescoring.by_error(images, 0.5)
-    assert ordered["outcome"].tolist()[:3] == ["false alarm", "missed", "false alarm"]
+    assert ordered["outcome"].tolist()[:3] == ["false alarm", "missed defect", "false alarm"]
     assert ordered["score"].tolist()[:3] == [0.9, 0.2, 0.55]
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
+from gradio.helpers import Examples
 
 from rd4ad.web.live.uploads import MAX_BYTES
 
@@ -33,7 +34,7 @@ class OneImage:
     """The tab that judges one image."""
 
     photo: gr.Image
-    examples: gr.Examples
+    examples: Examples
     verdict: gr.HTML
     slider: gr.ImageSlider
     opacity: gr.Slider

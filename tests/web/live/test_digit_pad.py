@@ -79,11 +79,11 @@ def test_the_tab_is_there_where_a_digits_detector_is(folder, tmp_path):
     code = (  # in a process of its own: Gradio leaves event loops behind
         "import sys\n"
         "from pathlib import Path\n"
-        "from rd4ad.web import live\n"
+        "from rd4ad.web.live import interface\n"
         "from rd4ad.web.live.judgments import Kept\n"
         "from rd4ad.web.live.detectors import Detectors\n"
         "for folder in sys.argv[1:]:\n"
-        "    demo = live.build(Detectors([Path(folder)]), Kept())\n"
+        "    demo = interface.build(Detectors([Path(folder)]), Kept())\n"
         "    parts = demo.config['components']\n"
         "    print(*(p['props']['label'] for p in parts if p['type'] == 'tabitem'), sep=', ')\n"
     )
