@@ -15,7 +15,7 @@ found = novelty.studies(run_cache.novelty_runs())
 st.subheader(f"Mean image AUROC over ten classes, {units.name}")
 st.dataframe(
     novelty.overview(found, index_cache.studies(), units.text), width="stretch", hide_index=True,
-    placeholder="–", alt="Mean image AUROC by dataset, the paper's beside ours",
+    placeholder="–", alt="Mean image AUROC by dataset, reported and reproduced",
 )  # fmt: skip
 st.caption(
     f"{KIND_NAMES['reported']} · {KIND_NAMES['reproduced']}: mean ± standard deviation over the "

@@ -22,7 +22,7 @@ class TrainingConfig:
     What is None becomes the method's own default, which follows its paper or released code.
 
     Args:
-        method: a name in the catalogue, e.g. reverse_distillation, padim
+        method: method, e.g. reverse_distillation, padim
         backbone: resnet18, resnet34, resnet50, wide_resnet50_2 (ImageNet) or compact (bundled)
         layers: layers used in training, a choice of 1, 2, 3
         size_px: side in pixels to which images are resized, a multiple of 32

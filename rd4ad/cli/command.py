@@ -11,6 +11,15 @@ class UsageError(Exception):
     """An option's value that argparse itself cannot judge."""
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Print an option's default where it has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False, ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
 def add_command(commands: Any, name: str, command: Command, text: str) -> argparse.ArgumentParser:
     """Return the parser of a new command, described by `text`, which runs `command`.
 
@@ -22,7 +31,7 @@ def add_command(commands: Any, name: str, command: Command, text: str) -> argpar
         name,
         help=text,
         description=text,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Help,
         allow_abbrev=False,  # --data would otherwise be taken for --dataset where there is no such
     )
     parser.set_defaults(command=command)

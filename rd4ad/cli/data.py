@@ -14,7 +14,7 @@ def add_data(commands: Any) -> None:
     parser = commands.add_parser("data", help=text, description=text)
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     check = add_command(
-        actions, "check", _check, "Name every problem of a dataset in MVTec layout."
+        actions, "check", _check, "List every problem of a dataset in MVTec layout."
     )
     check.add_argument("folder", type=Path, help="folder of categories")
     check.add_argument("--json", action="store_true", help="print the problems as JSON")

@@ -31,13 +31,17 @@ def add_train(commands: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, help="checkpoint to write, .safetensors")
     add_device(parser)
     parser.add_argument("--cache-mib", type=int, default=4096, help="memory for teacher features")
-    parser.add_argument("--half", action="store_true", help="store float16, half the size")
-    text = "end with the last epoch that fits into so many minutes"
+    parser.add_argument(
+        "--half", action="store_true", help=("store the weights as float16, half the size")
+    )
+    text = "stop after the last epoch that fits into this many minutes"
     parser.add_argument("--budget-minutes", type=float, help=text)
-    text = "end once so many epochs brought no lower loss of held-out normal images"
+    text = "stop when the loss of held-out normal images has not fallen for this many epochs"
     parser.add_argument("--patience", type=int, help=text)
-    parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out")
-    parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    parser.add_argument(
+        "--skip-bad", action="store_true", help=("skip unreadable images instead of stopping")
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_config_options(parser)
 
 
@@ -97,9 +101,14 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument("--dataset", help="name of the dataset for the record (default: folder's)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
     add_engine(parser)
-    text = "store the masks too, where their license allows it: scores again without images"
+    text = (
+        "also store the masks, where their license allows it, so that metrics can be recomputed "
+        "without images"
+    )
     parser.add_argument("--keep-masks", action="store_true", help=text)
-    parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out")
+    parser.add_argument(
+        "--skip-bad", action="store_true", help=("skip unreadable images instead of stopping")
+    )
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
 
@@ -134,7 +143,9 @@ def add_predict(commands: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     add_engine(parser)
     parser.add_argument("--opacity", type=float, default=0.75, help="of the heatmap, 0 to 1")
-    parser.add_argument("--skip-bad", action="store_true", help="leave unreadable images out")
+    parser.add_argument(
+        "--skip-bad", action="store_true", help=("skip unreadable images instead of stopping")
+    )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
 
 
@@ -168,20 +179,25 @@ def add_export(commands: Any) -> None:
     text = "Write a checkpoint as one ONNX model, to be served without torch."
     parser = add_command(commands, "export", _export, text)
     parser.add_argument("checkpoint", type=Path, help="checkpoint that train wrote")
-    text = "model to write: .onnx, or of OpenVINO .xml, with its weights beside it"
+    text = "model to write: .onnx, or .xml of OpenVINO with its weights next to it"
     parser.add_argument("--out", type=Path, required=True, help=text)
     parser.add_argument("--weights", type=Path, help="teacher's weight file, or a folder with it")
     parser.add_argument(
         "--format", choices=("onnx", "openvino"), default="onnx", help="kind of model"
     )
     lower = parser.add_mutually_exclusive_group()
-    text = "8-bit integers, where the metrics of --category below --data stay within 0.003"
+    text = "8-bit integers, refused unless all metrics of --category in --data stay within 0.003"
     lower.add_argument("--int8", action="store_true", help=text)
-    text = "a checkpoint that computes in float16 on a GPU, where the metrics stay within 0.003"
+    text = (
+        "a checkpoint that computes in float16 on a GPU, refused unless all metrics stay within "
+        "0.003"
+    )
     lower.add_argument("--float16", action="store_true", help=text)
-    parser.add_argument("--device", default="cpu", help="of --float16: torch device, e.g. cuda")
-    parser.add_argument("--data", type=Path, help="of both: folder of categories")
-    parser.add_argument("--category", help="of both: the one that the detector was trained on")
+    parser.add_argument("--device", default="cpu", help="torch device for --float16, e.g. cuda")
+    parser.add_argument(
+        "--data", type=Path, help=("folder of categories on which --int8 or --float16 is checked")
+    )
+    parser.add_argument("--category", help="category that the detector was trained on")
     own: dict[str, Any] = {"default": argparse.SUPPRESS}  # another scoring has no threshold
     text = "layers fused, e.g. 2+3; any other scoring than the checkpoint's carries no threshold"
     parser.add_argument("--layers", type=layers, help=text, **own)

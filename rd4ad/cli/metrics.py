@@ -12,7 +12,7 @@ from rd4ad.cli.options import add_category, print_metrics
 
 def add_score(commands: Any) -> None:
     """Add `rd4ad score` to the command line."""
-    text = "Metrics for anomaly maps that any program wrote (TIFF or NPY)."
+    text = "Measure anomaly maps written by any program (TIFF or NPY)."
     parser = add_command(commands, "score", _score, text)
     parser.add_argument(
         "--maps", type=Path, required=True, help="folder with <type>/<stem>.tiff or .npy"
@@ -32,15 +32,15 @@ def _score(options: argparse.Namespace) -> int:
 
 def add_bench(commands: Any) -> None:
     """Add `rd4ad bench` to the command line."""
-    text = "Measure what the methods cost on this host: time, memory, disk, fit."
+    text = "Measure the cost of the methods on this host: inference time, memory, disk, fit."
     parser = add_command(commands, "bench", _bench, text)
     own: dict[str, Any] = {"nargs": "+", "metavar": "NAME"}
     parser.add_argument(
-        "--methods", default=list(METHODS), help="names; RD4AD is what others compare with", **own
+        "--methods", default=list(METHODS), help="methods to measure; ratios are to RD4AD", **own
     )
     parser.add_argument("--backbone", default=["resnet18"], help="one or several", **own)
     parser.add_argument("--size-px", type=int, nargs="+", default=[256], help="one or several")
-    parser.add_argument("--rounds", type=int, default=24, help="images that every method judges")
+    parser.add_argument("--rounds", type=int, default=24, help="images that each method judges")
     parser.add_argument("--threads", type=int, help="of a process (default: torch's own choice)")
     parser.add_argument("--data", type=Path, help="folder of categories (default: generated parts)")
     parser.add_argument("--category", help="a folder below --data, whose normal images are fitted")

@@ -20,13 +20,15 @@ def add_novelty(commands: Any) -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets")
     parser.add_argument("--dataset", choices=list(NOVELTY_SETS), required=True, help="dataset")
     parser.add_argument("--normal", required=True, help="class, several as 1,8, or all")
-    parser.add_argument("--download", action="store_true", help="fetch the dataset if need be")
+    parser.add_argument(
+        "--download", action="store_true", help=("download the dataset if it is missing")
+    )
     parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
     text = "of images (default: the released code's for the dataset)"
     parser.add_argument("--normalization", choices=NORMALIZATIONS, default="", help=text)
-    parser.add_argument("--n-train", type=int, default=0, help="so many training images; 0: all")
-    parser.add_argument("--n-test", type=int, default=0, help="so many test images; 0: all")
-    text = "keep detectors in this folder; needs --normalization imagenet"
+    parser.add_argument("--n-train", type=int, default=0, help="number of training images; 0: all")
+    parser.add_argument("--n-test", type=int, default=0, help="number of test images; 0: all")
+    text = "also store detectors in this folder; needs --normalization imagenet"
     parser.add_argument("--detectors", type=Path, help=text)
     add_device(parser)
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")

@@ -31,7 +31,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Add `add_device`, and what runs the networks."""
     add_device(parser)
-    text = "what runs the networks (default: onnx on the cpu, where the method has a graph)"
+    text = "runtime of the networks; onnx on the CPU where the method has a graph, torch otherwise"
     parser.add_argument("--engine", choices=ENGINES, help=text)
 
 

@@ -15,18 +15,18 @@ def add_publish(commands: Any) -> None:
     text = "Put the explorer online as a Hugging Face Space."
     parser = add_command(commands, "publish", _publish, text)
     parser.add_argument("name", help="user/name of the Space, or its name alone for your own")
-    text = "docker or gradio: a server; static: tables and charts alone, which costs nothing"
+    text = "docker or gradio: a server; static: tables and charts without a server, free of charge"
     parser.add_argument(
         "--sdk", default="docker", choices=("docker", "gradio", "static"), help=text
     )
     parser.add_argument("--private", action="store_true", help="make a new Space private")
     parser.add_argument(
-        "--dry-run", action="store_true", help="show what would go up, send nothing"
+        "--dry-run", action="store_true", help="list the files and sizes, upload nothing"
     )
     parser.add_argument(
         "--results", type=Path, help="results folder; the explorer's own by default"
     )
-    parser.add_argument("--out", type=Path, help="keep what goes up in this new folder too")
+    parser.add_argument("--out", type=Path, help="also write the uploaded files to this new folder")
 
 
 def _publish(options: argparse.Namespace) -> int:
@@ -62,7 +62,7 @@ def add_push(commands: Any) -> None:
     parser = add_command(commands, "push", _push, text)
     parser.add_argument("checkpoint", type=Path, help="checkpoint, .safetensors")
     parser.add_argument("name", help="user/name of the model")
-    parser.add_argument("--run", help="id of the stored run whose metrics the card shows")
+    parser.add_argument("--run", help="id of the stored run whose metrics appear on the card")
     parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
     parser.add_argument("--private", action="store_true", help="make a new repository private")
 

@@ -23,7 +23,7 @@ def add_results(commands: Any) -> None:
     intervals.add_argument("runs", type=Path, nargs="+", help="run folders")
     text = "folder of categories, for the masks of runs that do not keep them"
     intervals.add_argument("--data", type=Path, default=Path("data"), help=text)
-    text = "Copy the runs of other results folders into one: the same once, none over another."
+    text = "Copy the runs of several results folders into one; nothing is overwritten."
     merging = add_command(actions, "merge", _merge, text)
     merging.add_argument("sources", type=Path, nargs="+", help="results folders to copy from")
     merging.add_argument("--into", type=Path, required=True, help="results folder to copy into")

@@ -20,9 +20,7 @@ MANY_CELLS = 1000
 
 def add_sweep(commands: Any) -> None:
     """Add the command to the command line."""
-    text = (
-        "Train and evaluate every cell of a grid, each once; resumable, on any number of machines."
-    )
+    text = "Train and evaluate every cell of a grid once; resumable, on any number of machines."
     parser = add_command(commands, "sweep", _sweep, text)
     parser.add_argument("grid", type=Path, help="grid in YAML: category, backbone, seed, ...")
     parser.add_argument("--data", type=_place, required=True, help="folder of categories, or URL")
@@ -30,21 +28,29 @@ def add_sweep(commands: Any) -> None:
     parser.add_argument("--results", type=_place, default=Path("results"), help=text)
     parser.add_argument("--weights", type=Path, help="teacher's weight file, or a folder with it")
     parser.add_argument(
-        "--checkpoints", type=Path, help="folder that keeps every cell's checkpoint"
+        "--checkpoints", type=Path, help="folder to keep the checkpoint of every cell in"
     )
-    text = "what runs the cells: processes of this machine, or a Ray cluster"
+    text = "runs the cells: processes of this machine, or a Ray cluster"
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help=text)
     text = "of --engine ray: auto (this machine's cluster), local, or HOST:PORT (default: auto)"
     parser.add_argument("--address", help=text)
-    parser.add_argument("--workers", type=int, help="cells at once (default: as many as fit)")
-    parser.add_argument("--threads", type=int, default=1, help="of a cell, and CPUs of a Ray task")
-    parser.add_argument("--memory-mib", type=int, default=3000, help="main memory of a cell")
+    parser.add_argument("--workers", type=int, help="cells at a time; as many as fit by default")
+    parser.add_argument(
+        "--threads", type=int, default=1, help=("threads per cell, and CPUs per Ray task")
+    )
+    parser.add_argument("--memory-mib", type=int, default=3000, help="main memory per cell, MiB")
     parser.add_argument("--device", default="cpu", help="torch device, e.g. cpu or cuda")
-    parser.add_argument("--gpus", type=float, default=0.0, help="of a Ray task, a share or several")
-    text = "the i-th of n equal parts of the grid, for n machines with one results folder"
+    parser.add_argument(
+        "--gpus", type=float, default=0.0, help=("GPUs per Ray task; a fraction shares one")
+    )
+    text = "run the i-th of n equal parts of the grid, for n machines that share a results folder"
     parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help=text)
-    parser.add_argument("--retry-failed", action="store_true", help="also those that failed before")
-    parser.add_argument("--dry-run", action="store_true", help="only say what there is to do")
+    parser.add_argument(
+        "--retry-failed", action="store_true", help=("also run the cells that failed before")
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help=("print what would run, and run nothing")
+    )
     text = f"start more than {MANY_CELLS} cells without being asked"
     parser.add_argument("--yes", action="store_true", help=text)
 

@@ -84,7 +84,7 @@ def confusion(images: pd.DataFrame, threshold: float) -> dict[str, int]:
 
     >>> table = pd.DataFrame({"label": [0, 0, 1, 1], "score": [0.1, 0.6, 0.4, 0.9]})
     >>> confusion(table, 0.5)
-    {'found': 1, 'missed': 1, 'false alarm': 1, 'passed': 1}
+    {'found': 1, 'missed defect': 1, 'false alarm': 1, 'passed': 1}
     """
     outcomes = outcome(images, threshold)
     return {name: int((outcomes == name).sum()) for name in OUTCOMES}

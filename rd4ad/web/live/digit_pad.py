@@ -124,7 +124,7 @@ def add_tab(detectors: Detectors, known: Mapping[str, str]) -> None:
                     columns=2, height=CANVAS_PX + 60, object_fit="contain", format="png",
                     buttons=[],
                 )  # fmt: skip
-                distribution = gr.Plot(label="Score against held-out images of its digit")
+                distribution = gr.Plot(label="Score and those of held-out images of the digit")
 
         def judge(drawn: dict[str, Any] | None, name: str) -> list[Any]:
             """Judge a drawing."""

@@ -1,4 +1,4 @@
-"""The live demo's components, laid out: what a visitor sees, without what happens."""
+"""The live demo's components: what a visitor sees."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +106,7 @@ def one_image(examples: list[Path]) -> OneImage:
             columns=3, height=230, object_fit="contain", format="jpeg", buttons=[],
             min_width=420,
         )  # fmt: skip
-        distribution = gr.Plot(label="Score against held-out normal images", min_width=420)
+        distribution = gr.Plot(label="Score and those of held-out normal images", min_width=420)
     regions = gr.Dataframe(
         headers=["x", "y", "width", "height", "area, %", "peak"],
         label="Regions above the threshold, in pixels of the picture shown",

@@ -61,7 +61,7 @@ def write_report(results: Path, out: Path) -> list[Path]:
         links.append(f"<li><a href='{escape(page.name)}'>{escape(title)}</a></li>")
         pages.append(page)
     body = [
-        "<p>Metrics that papers report beside those that this code measured; the kinds are marked "
+        "<p>Values that papers report and values that this code reproduced; the kinds are marked "
         "and never averaged together. " + escape(" · ".join(KIND_NAMES.values())) + "</p>",
         *(_leaderboard(pd.concat(cells, ignore_index=True), metric) for metric in METRICS),
         "<h2>Measured categories</h2>",

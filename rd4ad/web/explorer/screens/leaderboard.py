@@ -266,7 +266,10 @@ def outcome(compared: pd.DataFrame, first: str, second: str) -> str:
     rows = compared[~compared.index.isin(AVERAGES)]
     counts = {name: int((rows["outcome"] == name).sum()) for name in ("win", "tie", "loss")}
     said = ", ".join(f"{n} {name}" for name, n in counts.items())
-    return f"**{first}** against **{second}**: {said} over {len(rows)} categories that both have."
+    return (
+        f"**{first}** compared with **{second}**: {said} over {len(rows)} categories that both "
+        "have."
+    )
 
 
 def cell_at(cells: pd.DataFrame, category: str, label: str) -> "pd.Series[Any] | None":

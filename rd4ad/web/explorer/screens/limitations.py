@@ -1,4 +1,4 @@
-"""The paper's studies beside ours: the limitation case, and the grid of an ablation."""
+"""The paper's studies and ours: the limitation case, and the grid of an ablation."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ AXES = {
     "epochs": "Epochs",
     "variant": "Training configuration",
 }
-"""What a grid of runs may be laid out by."""
+"""Settings that a grid of runs may vary."""
 RELEASED_SIGMA_PX = 4.0
 
 

@@ -184,7 +184,7 @@ def styled_classes(table: pd.DataFrame, text: Text) -> Styler:
             "Image AP": table["ap"].map(text).tolist(),
             "Image F1-max": table["f1_max"].map(text).tolist(),
             "Looks most normal": [named(name) for name in table["nearest"]],
-            "AUROC against it": table["against_nearest"].map(text).tolist(),
+            "AUROC over it": table["against_nearest"].map(text).tolist(),
         },
         index=[named(name) for name in table.index],
     )
