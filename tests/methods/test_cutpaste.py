@@ -8,7 +8,6 @@ import torch
 from sklearn.covariance import LedoitWolf
 
 from rd4ad.config import TrainingConfig
-from rd4ad.evaluation.category import evaluate
 from rd4ad.inference.detector import Detector
 from rd4ad.methods import cutpaste
 from rd4ad.methods.backbones import load_teacher
@@ -21,9 +20,7 @@ from rd4ad.methods.cutpaste import (
     random_crops,
     three_ways,
 )
-from rd4ad.scoring import IMAGE
 from rd4ad.training.category import train
-from rd4ad.training.session import state_path
 
 CONFIG = TrainingConfig(
     method="cutpaste", backbone="compact", size_px=64, epochs=2, batch_size=5, holdout=0.0
@@ -168,47 +165,6 @@ def test_the_trunk_starts_as_the_teacher_and_trains_without_changing_it(checkpoi
     changed = {k for k, v in trained.trunk.state_dict().items() if not torch.equal(v, teacher[k])}
     assert "layer3.0.conv1.weight" in changed
     assert not any("running" in key for key in changed)
-
-
-def test_a_checkpoint_gives_the_same_maps_again_and_a_run(checkpoint, tiny_data, tmp_path):
-    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
-    first, second = (Detector.load(checkpoint) for _ in range(2))
-    maps = first.distances(images)
-    assert {layer: stack.shape for layer, stack in maps.items()} == {
-        3: (3, 16, 16),
-        IMAGE: (3, 1, 1),
-    }
-    for layer, stack in second.distances(images).items():
-        assert np.isfinite(stack).all()
-        assert (stack >= 0).all()
-        assert np.array_equal(stack, maps[layer])
-    assert first.predict(images[0])[0].score == pytest.approx(maps[IMAGE][0, 0, 0], rel=1e-5)
-    run = evaluate(first, tiny_data, "part", results=tmp_path)
-    default = run.metrics[run.metrics.is_default & (run.metrics.metric == "image_auroc")]
-    assert default.value.item() > 0.9  # bright squares are no normal stripes
-
-
-class KilledError(Exception):
-    """Stands for the end of the process in the middle of an epoch."""
-
-
-def test_a_killed_training_resumes_to_the_weights_of_one_that_was_not(
-    checkpoint, tiny_data, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("rd4ad.training.session.SAVE_EVERY_SECONDS", 0.0)
-    out = tmp_path / "part.safetensors"
-    torch.rand(3)  # whatever was drawn before must not matter
-
-    def kill(progress):
-        if progress.stage == "training" and progress.done > 14:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        train(tiny_data, "part", CONFIG, out=out, on_progress=kill)
-    assert state_path(out).exists()
-    resumed = train(tiny_data, "part", CONFIG, out=out).engine.module.fitted_parts().state_dict()
-    straight = Detector.load(checkpoint).engine.module.state_dict()
-    assert all(torch.equal(value, straight[key]) for key, value in resumed.items())
 
 
 def test_one_image_has_no_covariance():

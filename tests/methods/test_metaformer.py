@@ -6,14 +6,11 @@ import torch
 import torch.nn.functional as F
 
 from rd4ad.config import TrainingConfig
-from rd4ad.evaluation.category import evaluate
-from rd4ad.inference.detector import Detector
 from rd4ad.inference.torch_engine import normalize
 from rd4ad.methods import metaformer
 from rd4ad.methods.metaformer import Block, Metaformer, as_task, error_map, salience
 from rd4ad.methods.riad import gradient_distance, unit_range
 from rd4ad.training.category import train
-from rd4ad.training.session import state_path
 
 CONFIG = TrainingConfig(
     method="metaformer", backbone="compact", size_px=64, epochs=2, batch_size=5, holdout=0.0
@@ -132,47 +129,3 @@ def test_a_task_transforms_its_images_alike_and_the_prior_with_them():
         assert len({sign for *_, sign in matches}) == 1
         seen.add((tuple(matches), tuple(prior[0, 0].tolist())))
     assert len(seen) > 25  # of 8 layouts, 3 orders that differ, 2 signs
-
-
-def test_a_checkpoint_gives_the_same_maps_again_and_a_run(checkpoint, tiny_data, tmp_path):
-    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
-    first, second = (Detector.load(checkpoint) for _ in range(2))
-    maps = first.distances(images)
-    assert list(maps) == [3]
-    assert maps[3].shape == (3, 16, 16)
-    assert np.isfinite(maps[3]).all()
-    assert (maps[3] >= 0).all()
-    assert np.array_equal(second.distances(images)[3], maps[3])
-    alone = first.distances(images[1:2])[3]
-    assert np.allclose(alone[0], maps[3][1], atol=1e-5)  # a function of one image
-    run = evaluate(first, tiny_data, "part", results=tmp_path)
-    assert run.metrics.value.notna().any()
-
-
-class KilledError(Exception):
-    """Stands for the end of the process in the middle of an epoch."""
-
-
-@pytest.mark.parametrize("stage", ["meta-training", "training"])
-def test_a_killed_training_resumes_to_the_weights_of_one_that_was_not(
-    stage, checkpoint, tiny_data, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("rd4ad.training.session.SAVE_EVERY_SECONDS", 0.0)
-    out = tmp_path / "part.safetensors"
-    torch.rand(3)  # whatever was drawn before must not matter
-
-    def kill(progress):
-        if progress.stage == stage and progress.done > 14:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        train(tiny_data, "part", CONFIG, out=out, on_progress=kill)
-    assert state_path(out, stage).exists()
-    resumed = train(tiny_data, "part", CONFIG, out=out).engine.module.fitted_parts().state_dict()
-    straight = Detector.load(checkpoint).engine.module.state_dict()
-    assert all(torch.equal(value, straight[key]) for key, value in resumed.items())
-
-
-def test_one_image_makes_no_task():
-    with pytest.raises(ValueError, match="at least 2 normal images, got 1"):
-        Metaformer("compact").fit(np.zeros((1, 64, 64, 3), np.uint8), None)

@@ -3,17 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from rd4ad import Detector, evaluate
 from rd4ad.config import TrainingConfig
 from rd4ad.data.images import read_image
 from rd4ad.inference.torch_engine import normalize
 from rd4ad.methods.backbones import backbone_named
 from rd4ad.methods.mkd import MultiresolutionDistillation, Student, loss_terms
-from rd4ad.scoring import IMAGE
 from rd4ad.training.category import train
-from rd4ad.training.session import state_path
 
 CONFIG = TrainingConfig(
     method="mkd", backbone="compact", size_px=64, epochs=3, batch_size=4, holdout=0.0
@@ -29,11 +25,6 @@ def checkpoint(tiny_data, tmp_path_factory):
 
 def images_of(data, folder):
     return np.stack([read_image(path) for path in sorted((data / "part" / folder).iterdir())])
-
-
-def same_weights(a, b):
-    first, second = load_file(a), load_file(b)
-    return all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_the_loss_terms_are_those_of_the_paper():
@@ -90,71 +81,3 @@ def test_the_student_is_narrow_and_has_the_teachers_shapes_without_biases(backbo
     assert sorted({m.out_channels for m in convolutions}) == sorted(
         {16, shape.channels[0], shape.channels[2]}
     )
-
-
-def test_a_loaded_detector_gives_the_same_maps_and_a_defect_scores_higher(checkpoint, tiny_data):
-    detector = Detector.load(checkpoint)
-    assert detector.scoring.score == "image"
-    normal = detector.distances(images_of(tiny_data, "test/good"))
-    defect = detector.distances(images_of(tiny_data, "test/spot"))
-    assert {key: stack.shape for key, stack in normal.items()} == {
-        1: (4, 16, 16),
-        2: (4, 8, 8),
-        3: (4, 4, 4),
-        IMAGE: (4, 1, 1),
-    }
-    for stack in (*normal.values(), *defect.values()):
-        assert np.isfinite(stack).all()
-        assert (stack >= 0).all()
-    again = Detector.load(checkpoint).distances(images_of(tiny_data, "test/good"))
-    assert all(np.array_equal(again[key], normal[key]) for key in normal)
-    assert defect[IMAGE].min() > normal[IMAGE].max()
-
-
-def test_saving_keeps_the_maps(tiny_data, tmp_path):
-    out = tmp_path / "part.safetensors"
-    trained = train(tiny_data, "part", replace(CONFIG, epochs=1, layers=(2,)), out=out)
-    images = images_of(tiny_data, "test/spot")
-    before, after = trained.distances(images), Detector.load(out).distances(images)
-    assert before.keys() == after.keys() == {2, IMAGE}
-    for key in before:
-        np.testing.assert_allclose(after[key], before[key], rtol=1e-5)
-
-
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
-    checkpoint, tiny_data, tmp_path
-):
-    torch.rand(7)  # whatever was drawn before must not matter
-    same, other = tmp_path / "same.safetensors", tmp_path / "other.safetensors"
-    train(tiny_data, "part", CONFIG, out=same)
-    train(tiny_data, "part", replace(CONFIG, seed=1), out=other)
-    assert same_weights(checkpoint, same)
-    assert not same_weights(checkpoint, other)
-
-
-class KilledError(Exception):
-    """Stands for the end of the process in the middle of an epoch."""
-
-
-def test_a_killed_training_resumes_to_the_same_weights(
-    checkpoint, tiny_data, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("rd4ad.training.session.SAVE_EVERY_SECONDS", 0.0)
-    out = tmp_path / "part.safetensors"
-
-    def kill(progress):
-        if progress.stage == "training" and progress.done > 20:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        train(tiny_data, "part", CONFIG, out=out, on_progress=kill)
-    assert state_path(out).exists()
-    train(tiny_data, "part", CONFIG, out=out)
-    assert same_weights(checkpoint, out)
-
-
-def test_a_run_is_scored_by_the_images_total(checkpoint, tiny_data, tmp_path):
-    run = evaluate(Detector.load(checkpoint), tiny_data, "part", dataset="tiny", results=tmp_path)
-    default = run.metrics[run.metrics.is_default].set_index("metric").value
-    assert default["image_auroc"] == 1.0
-    assert np.isfinite(default["pixel_auroc"])

@@ -7,8 +7,6 @@ import pytest
 import torch
 
 from rd4ad.config import TrainingConfig
-from rd4ad.evaluation.category import evaluate
-from rd4ad.inference.detector import Detector
 from rd4ad.inference.torch_engine import normalize
 from rd4ad.methods.riad import (
     CELLS_PX,
@@ -21,7 +19,6 @@ from rd4ad.methods.riad import (
     unit_range,
 )
 from rd4ad.training.category import train
-from rd4ad.training.session import state_path
 
 CONFIG = TrainingConfig(method="riad", size_px=64, epochs=2, holdout=0.0)
 
@@ -124,45 +121,3 @@ def test_the_pixels_of_a_normalized_image_are_found_again():
     method.distance_maps(normalize(images))
     assert len(seen) == 12  # four sizes of cells, three sets each
     assert torch.allclose(sum(seen[:3]), 2 * unit_range(images), atol=1e-5)
-
-
-def test_a_checkpoint_gives_the_same_maps_again_and_a_run(checkpoint, tiny_data, tmp_path):
-    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
-    first, second = (Detector.load(checkpoint) for _ in range(2))
-    maps = first.distances(images)
-    assert list(maps) == [1]
-    assert maps[1].shape == (3, 16, 16)
-    assert np.isfinite(maps[1]).all()
-    assert (maps[1] >= 0).all()
-    assert np.array_equal(second.distances(images)[1], maps[1])
-    alone = first.distances(images[1:2])[1]
-    assert np.allclose(alone[0], maps[1][1], atol=1e-5)  # a function of one image
-    run = evaluate(first, tiny_data, "part", results=tmp_path)
-    assert run.metrics.value.notna().any()
-
-
-class KilledError(Exception):
-    """Stands for the end of the process in the middle of an epoch."""
-
-
-def test_a_killed_training_resumes_to_the_weights_of_one_that_was_not(
-    checkpoint, tiny_data, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("rd4ad.training.session.SAVE_EVERY_SECONDS", 0.0)
-    out = tmp_path / "part.safetensors"
-    torch.rand(3)  # whatever was drawn before must not matter
-
-    def kill(progress):
-        if progress.stage == "training" and progress.done > 14:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        train(tiny_data, "part", CONFIG, out=out, on_progress=kill)
-    assert state_path(out).exists()
-    resumed = train(tiny_data, "part", CONFIG, out=out).engine.module.state_dict()
-    straight = Detector.load(checkpoint).engine.module.state_dict()
-    assert all(
-        torch.equal(value, straight[key])
-        for key, value in resumed.items()
-        if not key.endswith("num_batches_tracked")
-    )

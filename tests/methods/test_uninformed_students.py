@@ -1,4 +1,3 @@
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +6,6 @@ from safetensors.torch import load_file
 
 from rd4ad import Detector, evaluate
 from rd4ad.config import TrainingConfig
-from rd4ad.data.folders import DatasetError
 from rd4ad.data.images import read_image
 from rd4ad.inference.torch_engine import normalize
 from rd4ad.methods.uninformed_students import (
@@ -19,7 +17,6 @@ from rd4ad.methods.uninformed_students import (
     patches_of,
 )
 from rd4ad.training.category import train
-from rd4ad.training.session import state_path
 
 CONFIG = TrainingConfig(
     method="uninformed_students", backbone="compact", layers=(1,), size_px=64, epochs=2,
@@ -130,22 +127,6 @@ def test_a_patch_shows_the_image_between_half_and_twice_its_size():
     assert patches.max() <= 127
 
 
-def test_a_loaded_detector_gives_the_same_maps_and_a_defect_scores_higher(tiny_data, tmp_path):
-    out = tmp_path / "part.safetensors"
-    trained = train(tiny_data, "part", replace(CONFIG, layers=(1, 3), epochs=1), out=out)
-    detector = Detector.load(out)
-    defects = images_of(tiny_data, "test/spot")
-    maps = detector.distances(defects)
-    assert {layer: stack.shape for layer, stack in maps.items()} == {1: (4, 16, 16), 3: (4, 8, 8)}
-    for layer, stack in trained.distances(defects).items():
-        assert np.isfinite(stack).all()
-        assert (stack >= 0).all()
-        np.testing.assert_allclose(maps[layer], stack, rtol=1e-5)
-    scores = [prediction.score for prediction in detector.judge(maps)]
-    normal = detector.judge(detector.distances(images_of(tiny_data, "test/good")))
-    assert min(scores) > max(prediction.score for prediction in normal)
-
-
 def test_errors_and_variances_of_the_normal_images_have_deviation_one(checkpoint, tiny_data):
     images = normalize(images_of(tiny_data, "train/good"))
     for ensemble in Detector.load(checkpoint).engine.module.ensembles.values():
@@ -155,51 +136,8 @@ def test_errors_and_variances_of_the_normal_images_have_deviation_one(checkpoint
         torch.testing.assert_close(deviations, torch.ones(2), rtol=1e-3, atol=0.0)
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
-    checkpoint, tiny_data, tmp_path
-):
-    torch.rand(7)  # whatever was drawn before must not matter
-    same, other = tmp_path / "same.safetensors", tmp_path / "other.safetensors"
-    train(tiny_data, "part", CONFIG, out=same)
-    train(tiny_data, "part", replace(CONFIG, seed=1, epochs=1), out=other)
-    assert same_weights(checkpoint, same)
-    assert not same_weights(checkpoint, other)
-
-
-class KilledError(Exception):
-    """Stands for the end of the process in the middle of an epoch."""
-
-
-def test_a_training_killed_in_both_stages_resumes_to_the_same_weights(
-    checkpoint, tiny_data, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("rd4ad.training.session.SAVE_EVERY_SECONDS", 0.0)
-    out = tmp_path / "part.safetensors"
-    for stage, n_images in (("descriptors", 21), ("students", 14)):
-
-        def kill(progress, stage=stage, n_images=n_images):
-            if progress.stage == stage and progress.done > n_images + 4:
-                raise KilledError
-
-        with pytest.raises(KilledError):
-            train(tiny_data, "part", CONFIG, out=out, on_progress=kill)
-        assert state_path(out, stage).exists()
-    train(tiny_data, "part", CONFIG, out=out)
-    assert same_weights(checkpoint, out)
-    assert [path.name for path in tmp_path.iterdir()] == [out.name]
-
-
 def test_a_run_holds_a_map_a_receptive_field(checkpoint, tiny_data, tmp_path):
     run = evaluate(Detector.load(checkpoint), tiny_data, "part", dataset="tiny", results=tmp_path)
     default = run.metrics[run.metrics.is_default].set_index("metric").value
     assert {"image_auroc", "pixel_auroc", "aupro"} <= set(default.index)
     assert np.isfinite(default[["image_auroc", "pixel_auroc"]]).all()
-
-
-def test_one_image_is_too_few(tiny_data, tmp_path):
-    folder = tmp_path / "data/part/train/good"
-    folder.mkdir(parents=True)
-    one = next((tiny_data / "part/train/good").iterdir())
-    (folder / one.name).write_bytes(one.read_bytes())
-    with pytest.raises(DatasetError, match="at least 2 normal images, found 1"):
-        train(tmp_path / "data", "part", CONFIG, out=tmp_path / "part.safetensors")
