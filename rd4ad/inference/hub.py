@@ -204,7 +204,7 @@ def _threshold(header: Mapping[str, Any]) -> str:
         return "It carries none: every normal image was trained on. Choose one on images of yours."
     return (
         f"The {100 * kept['quantile']:g}% quantile of the scores of {len(kept['scores'])} normal "
-        "images that were kept out of the training; no defect had a part in it."
+        "images held out of the training; no defect had a part in it."
     )
 
 

@@ -6,7 +6,7 @@ Detection with Discriminative Latent Embeddings", CVPR 2020, arXiv 1911.02357. N
 LuyaooChen/uninformed-students-pytorch on GitHub.
 
 A descriptor T maps a patch of p px to 128 numbers; p is 17, 33 or 65, here layers 1, 2 and 3.
-First T learns general patches p, with a linear decoder D that is thrown away afterwards:
+First T learns general patches p, with a linear decoder D that is dropped afterwards:
 
     |D(T(p)) - P(p)|^2 + sum of c_ij^2 over i != j
 

@@ -142,7 +142,7 @@ def record_of(
         config: the settings.
         category: the folder's name.
         n_images: normal images trained on.
-        n_held_out: normal images kept out.
+        n_held_out: held-out normal images.
         teacher_sha256: of the teacher's weight file; empty without one.
     """
     settings = method_class(config.method).settings_for(config, n_images)

@@ -89,7 +89,7 @@ class Session:
         cache_mib: teacher features up to this size are kept in memory, larger ones in a file.
         report: called as work goes on.
         stop: when a stage ends before its last epoch.
-        held: (N, S, S, 3) normal images kept out of training, which `stop` may look at.
+        held: (N, S, S, 3) held-out normal images, which `stop` may look at.
     """
 
     def __init__(

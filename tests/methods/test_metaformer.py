@@ -1,7 +1,6 @@
 """Metaformer: its first-order step, its prior and its tasks, and training from end to end."""
 
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 
@@ -10,18 +9,10 @@ from rd4ad.inference.torch_engine import normalize
 from rd4ad.methods import metaformer
 from rd4ad.methods.metaformer import Block, Metaformer, as_task, error_map, salience
 from rd4ad.methods.riad import gradient_distance, unit_range
-from rd4ad.training.category import train
 
 CONFIG = TrainingConfig(
     method="metaformer", backbone="compact", size_px=64, epochs=2, batch_size=5, holdout=0.0
 )
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tiny_data, tmp_path_factory):
-    out = tmp_path_factory.mktemp("metaformer") / "part.safetensors"
-    train(tiny_data, "part", CONFIG, out=out)
-    return out
 
 
 def random(*shape, seed=0):

@@ -16,13 +16,6 @@ CONFIG = TrainingConfig(
 )
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tiny_data, tmp_path_factory):
-    out = tmp_path_factory.mktemp("mkd") / "part.safetensors"
-    train(tiny_data, "part", CONFIG, out=out)
-    return out
-
-
 def images_of(data, folder):
     return np.stack([read_image(path) for path in sorted((data / "part" / folder).iterdir())])
 

@@ -18,16 +18,8 @@ from rd4ad.methods.riad import (
     structural_similarity,
     unit_range,
 )
-from rd4ad.training.category import train
 
 CONFIG = TrainingConfig(method="riad", size_px=64, epochs=2, holdout=0.0)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tiny_data, tmp_path_factory):
-    out = tmp_path_factory.mktemp("riad") / "part.safetensors"
-    train(tiny_data, "part", CONFIG, out=out)
-    return out
 
 
 def test_every_pixel_is_filled_in_once_from_an_image_without_it():
