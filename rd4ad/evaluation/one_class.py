@@ -81,7 +81,7 @@ class Protocol:
 
     def __post_init__(self) -> None:
         own = self.normalization or set_named(self.dataset).normalization
-        object.__setattr__(self, "normalisation", own)
+        object.__setattr__(self, "normalization", own)
         if self.normalization not in NORMALIZATIONS:
             raise ValueError(
                 f"normalization must be one of {', '.join(NORMALIZATIONS)}; got {own!r}"

@@ -120,7 +120,7 @@ def test_a_detector_without_normalization_is_not_kept(protocol, novelty_data, tm
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"normalisation": "own"}, "imagenet, none"), ({"n_test": -1}, "0 for all")],
+    [({"normalization": "own"}, "imagenet, none"), ({"n_test": -1}, "0 for all")],
 )
 def test_a_protocol_refuses_nonsense(protocol, changes, said):
     with pytest.raises(ValueError, match=said):

@@ -37,7 +37,7 @@ def test_nothing_goes_up_that_the_space_does_not_need(space):
         assert "index.html" in names
         assert "app.py" not in names
     else:
-        assert {"app.py", "pages/about.py", "rd4ad/cli.py", "LICENSE"} <= names
+        assert {"app.py", "pages/about.py", "rd4ad/cli/parser.py", "LICENSE"} <= names
         assert ("Dockerfile" in names) == (sdk == "docker")
         pins = "requirements-serve.txt" if sdk == "docker" else "requirements.txt"
         assert ("gradio==" in (folder / pins).read_text()) == (sdk == "docker")

@@ -65,7 +65,7 @@ def assert_same_tensors(one: Path, other: Path):
 def test_maps_are_finite_and_never_negative_one_for_each_layer(trained, tiny_data):
     entry = METHODS[trained.name]
     maps = trained.detector.distances(images_of(tiny_data, "test/spot"))
-    layers = set(entry.map_layers(trained.detector.layers))
+    layers = set(entry.map_layers(trained.detector.engine.layers))
     assert maps.keys() == layers | ({IMAGE} if entry.score == "image" else set())
     for stack in maps.values():
         assert stack.dtype == np.float32

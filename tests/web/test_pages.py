@@ -59,7 +59,7 @@ def test_sizes_and_sources_narrow_the_table(results, opened):
     page.multiselect("size").set_value(["128"]).run()
     assert set(page.dataframe[0].value.columns) == {"○ MKD 128", "○ RD4AD 128"}
     page.button_group("by").set_value(["Third parties"]).run()
-    assert any("No metric matches" in info.value for info in page.info)
+    assert any("No value matches" in info.value for info in page.info)
 
 
 def test_two_columns_are_compared_with_wins_ties_and_losses(results, opened):
@@ -131,7 +131,7 @@ def test_the_threshold_moves_the_counts(measured, opened):
     page.slider("threshold").set_value(page.slider("threshold").max).run()
     counts = {metric.label: int(metric.value) for metric in page.metric}
     assert counts["Found"] == counts["False alarm"] == 0
-    assert counts["Missed"] == 12
+    assert counts["Missed defect"] == 12
     assert counts["Passed"] == 4
 
 
@@ -205,10 +205,10 @@ def test_settings_that_no_run_has_together_are_told_with_those_that_there_are(
     page = opened("pages/ablations.py")
     held = page.selectbox("hold_variant_layers_size_px")
     assert held.value == "bfloat16"
-    (other,) = set(held.options) - {"mean over all values", "bfloat16"}
+    (other,) = set(held.options) - {"mean over all", "bfloat16"}
     held.set_value(other).run()
     said = page.info[0].value
-    assert "No run has these settings together" in said
+    assert "No run combines these settings" in said
     assert said.count("compact, 64 px") == 2
     page.selectbox("across").set_value("epochs").run()  # what was held is held again
     assert page.dataframe[0].value.shape == (7, 1)
@@ -239,7 +239,7 @@ def test_images_on_disk_are_named_as_a_source(results, monkeypatch, tiny_data, o
 
 
 def test_the_papers_columns_say_why_their_difference_cannot_be_told_from_chance(results, opened):
-    assert any("Cannot be told for 15 categories" in m.value for m in opened().markdown)
+    assert any("Not tested for 15 categories" in m.value for m in opened().markdown)
 
 
 def test_a_run_against_itself_is_not_distinguishable(measured, opened):
@@ -250,7 +250,7 @@ def test_a_run_against_itself_is_not_distinguishable(measured, opened):
     page.selectbox("second").set_value(name).run()
     assert any("0 of 1 differences" in m.value for m in page.markdown)
     shown = page.dataframe[-1].value
-    assert shown["real"].tolist()[0] == "unclear"
+    assert shown["distinguishable"].tolist()[0] == "no"
     assert shown["95% interval"].tolist()[0] == "[0.0, 0.0]"
 
 

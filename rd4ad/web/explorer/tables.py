@@ -76,11 +76,11 @@ def styled_delta(compared: pd.DataFrame, text: Text, told: Mapping[str, Differen
         {
             name: (
                 f"[{signed(one.ci_low)}, {signed(one.ci_high)}]",
-                "yes" if one.is_distinguishable else "unclear",
+                "yes" if one.is_distinguishable else "no",
             )
             for name, one in known.items()
         },
-        index=["95% interval", "real"],
+        index=["95% interval", "distinguishable"],
     ).T
     shown = compared.join(certain.reindex(compared.index).fillna("–")) if known else compared
     shown = shown.rename(index=row_name)
@@ -175,7 +175,7 @@ def commands(run: Run) -> str:
         more = "".join(f" {name} {n}" for name, n in limits.items() if n)
         return (
             f"rd4ad novelty --data DIR --dataset {TITLES[dataset]} --normal {category} {chosen} "
-            f"--normalization {config['normalization']}{more}"
+            f"--normalization {config['normalisation']}{more}"
         )
     return (
         f"rd4ad train --data DIR --category {category} {chosen} --out {category}.safetensors\n"

@@ -122,7 +122,7 @@ def fixed_key(name: str, varied: Sequence[str]) -> str:
 
     A setting of the training is fixed again when other settings vary: other runs have them.
 
-    >>> fixed_key("fusion", ["layers", "epochs"]), held_key("variant", ["layers", "epochs"])
+    >>> fixed_key("fusion", ["layers", "epochs"]), fixed_key("variant", ["layers", "epochs"])
     ('hold_fusion', 'hold_variant_layers_epochs')
     """
     return "_".join(["hold", name, *(varied if name in ablations.TRAINED_WITH else ())])

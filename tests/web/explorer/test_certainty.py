@@ -52,8 +52,8 @@ def test_differences_of_two_columns_are_told_from_chance_where_they_can_be(cells
     assert not told["wood"].is_distinguishable
     assert told["grid"].reason == "the run is damaged"
     said = certainty.verdict(told)
-    assert "1 of 2 differences (95%). Unclear: 1." in said
-    assert "Cannot be told for 1 categories: the run is damaged" in said
+    assert "1 of 2 differences (95%)." in said
+    assert "Not tested for 1 categories: the run is damaged" in said
 
 
 def test_a_printed_metric_has_no_scores_to_tell_by(cells):
@@ -65,7 +65,7 @@ def test_a_printed_metric_has_no_scores_to_tell_by(cells):
     assert {one.reason for one in told.values()} == {
         "the source reports no scores of single images"
     }
-    assert "Cannot be told for 3 categories" in certainty.verdict(told)
+    assert "Not tested for 3 categories" in certainty.verdict(told)
 
 
 def test_averages_are_left_to_their_categories():
@@ -91,10 +91,10 @@ def test_the_table_of_differences_shows_intervals_where_there_are_some(cells):
     compared = leaderboard.delta(leaderboard.wide(cells), first, second)
     told = certainty.column_differences(cells, first, second, resampled)
     shown = tables.styled_delta(compared, PERCENT.text, told).data
-    assert shown["real"].to_dict() == {"Tile": "yes", "Wood": "unclear", "Grid": "–"}
+    assert shown["distinguishable"].to_dict() == {"Tile": "yes", "Wood": "no", "Grid": "–"}
     assert shown.loc["Tile", "95% interval"] == "[+5.0, +5.0]"
     without = tables.styled_delta(compared, PERCENT.text, {}).data
-    assert "real" not in without
+    assert "distinguishable" not in without
 
 
 def test_a_cell_tells_mean_and_deviation_over_seeds():

@@ -230,7 +230,7 @@ def in_words(found: pd.DataFrame, down: str, across: str, text: Text) -> str:
 def format_value(value: object) -> str:
     """Return a setting's value as the pages print it.
 
-    >>> format_value(4.0), word(256), word("")
+    >>> format_value(4.0), format_value(256), format_value("")
     ('4', '256', 'default')
     """
     return f"{value:g}" if isinstance(value, float) else str(value) or "default"

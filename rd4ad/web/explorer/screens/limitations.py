@@ -131,7 +131,7 @@ def side_by_side(rows: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     """Return every metric of two of `settings`, means over seeds, and their difference.
 
     Returns:
-        `first`, `second` and `difference` by metric, fractions; `real`: whether the difference is
+        `first`, `second` and `difference` by metric, fractions; `distinguishable`: whether the difference is
         more than their seeds explain, in a word.
     """
     one, other = (named(rows, setting)[list(METRIC_NAMES)] for setting in (first, second))
@@ -139,9 +139,9 @@ def side_by_side(rows: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
         is_distinguishable(one[name].dropna().tolist(), other[name].dropna().tolist())
         for name in METRIC_NAMES
     ]
-    words = [{True: "yes", False: "unclear", None: "–"}[answer] for answer in apart]
+    words = [{True: "yes", False: "no", None: "–"}[answer] for answer in apart]
     pair = pd.DataFrame({"first": one.mean(), "second": other.mean()})
-    return pair.assign(difference=pair["first"] - pair["second"], real=words)
+    return pair.assign(difference=pair["first"] - pair["second"], distinguishable=words)
 
 
 def styled_pair(table: pd.DataFrame, units: Units) -> Styler:
