@@ -1,4 +1,4 @@
-"""What is written for people: links lead somewhere, commands exist, examples run, words are the field's."""
+"""Documents and texts: links lead somewhere, commands exist, the example runs, words are current."""
 
 import ast
 import importlib

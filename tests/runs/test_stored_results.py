@@ -42,7 +42,7 @@ def opened(page, **query):
     [
         ("app.py", {"metric": "pro", "at": "Transistor|○ RD4AD 256"}),
         ("pages/category.py", {"category": "Bottle", "curve": "pro", "units": "fraction"}),
-        ("pages/ablations.py", {"down": "Layers", "across": "Image size, px", "figure": "PRO, MVTec at 0.3"}),
+        ("pages/ablations.py", {"across": "Image size, px", "figure": "PRO, MVTec at 0.3"}),
         ("pages/ablations.py", {"across": "Training besides"}),
         ("pages/ablations.py", {"down": "Epochs", "hold_variant_epochs_size_px": "usual"}),
         ("pages/limitations.py", {"layers": "3", "sigma": "2.0"}),
