@@ -1,4 +1,4 @@
-"""Documents and texts: links lead somewhere, commands exist, the example runs, words are current."""
+"""Documents and texts: links lead somewhere, commands exist, examples run, words are current."""
 
 import ast
 import importlib
@@ -92,7 +92,7 @@ def test_the_method_of_the_contributors_guide_works(tiny_data, tmp_path, monkeyp
     config = TrainingConfig(method="mean_features", backbone="compact", size_px=64, holdout=0.0)
     detector = train(tiny_data, "part", config, out=tmp_path / "part.safetensors")
     good, spot = (
-        [p.score for p in detector.predict(tiny_data / "part/test" / kind)]
+        [p.score for p in detector.predict(sorted((tiny_data / "part/test" / kind).iterdir()))]
         for kind in ("good", "spot")
     )
     assert min(spot) > max(good)

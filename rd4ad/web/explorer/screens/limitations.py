@@ -131,8 +131,8 @@ def side_by_side(rows: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     """Return every metric of two of `settings`, means over seeds, and their difference.
 
     Returns:
-        `first`, `second` and `difference` by metric, fractions; `distinguishable`: whether the difference is
-        more than their seeds explain, in a word.
+        `first`, `second` and `difference` by metric, fractions; `distinguishable`: whether the
+        difference is more than their seeds explain, in a word.
     """
     one, other = (named(rows, setting)[list(METRIC_NAMES)] for setting in (first, second))
     apart = [
