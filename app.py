@@ -54,10 +54,8 @@ with third:
         key="size",
         bind="query-params",
         placeholder="all",
-        help=(
-            "Keeps only columns measured at these sizes: the side of the square images. Many "
-            "later sources do not state it."
-        ),
+        help="Keeps only columns measured at these sizes: the side of the square images. Many "
+        "later sources do not state it.",
     )
 with fourth:
     sources = widgets.choose_sources(

@@ -44,10 +44,9 @@ available = [layer for layer in sorted(run_cache.distances_of(run)) if layer != 
 with second:
     layers = st.pills(
         "Layers", available, selection_mode="multi", default=available, key="layers",
-        bind="query-params", help=(
-            "Only these layers enter the anomaly map: 1 is the finest and shallowest, 3 the "
-            "coarsest and deepest."
-        ),
+        bind="query-params",
+        help="Only these layers enter the anomaly map: 1 is the finest and shallowest, 3 the "
+        "coarsest and deepest.",
     )  # fmt: skip
 with third:
     fusion = widgets.pick(

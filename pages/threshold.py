@@ -31,10 +31,8 @@ threshold = st.slider(
     format="%.3f",
     key="threshold",
     bind="query-params",
-    help=(
-        "A lower threshold misses fewer defects and raises more false alarms. Pixels of the "
-        "anomaly map above it count as defective."
-    ),
+    help="A lower threshold misses fewer defects and raises more false alarms. Pixels of the "
+    "anomaly map above it count as defective.",
 )
 st.caption(start.origin)
 counts = rescoring.confusion(images, threshold)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-BACKBONE_NAMES = ("resnet18", "resnet34", "resnet50", "wide_resnet50_2", "compact")
+BACKBONE_NAMES = ("resnet18", "resnet34", "resnet50", "wide_resnet50_2", "compact", "distilled")
 NO_BACKBONE = "none"
 DEFAULT_METHOD = "reverse_distillation"
 

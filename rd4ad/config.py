@@ -23,7 +23,8 @@ class TrainingConfig:
 
     Args:
         method: method, e.g. reverse_distillation, padim
-        backbone: resnet18, resnet34, resnet50, wide_resnet50_2 (ImageNet) or compact (bundled)
+        backbone: resnet18, resnet34, resnet50, wide_resnet50_2 (ImageNet), compact or distilled
+            (bundled)
         layers: layers used in training, a choice of 1, 2, 3
         size_px: side in pixels to which images are resized, a multiple of 32
         epochs: passes over the normal images; 0 for methods fitted in one pass

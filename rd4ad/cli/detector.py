@@ -19,6 +19,7 @@ from rd4ad.cli.options import (
     print_skipped,
 )
 from rd4ad.config import Stop, TrainingConfig
+from rd4ad.inference.stored_weights import STORES
 from rd4ad.scoring import FUSIONS, Scoring
 
 
@@ -32,14 +33,14 @@ def add_train(commands: Any) -> None:
     add_device(parser)
     parser.add_argument("--cache-mib", type=int, default=4096, help="memory for teacher features")
     parser.add_argument(
-        "--half", action="store_true", help=("store the weights as float16, half the size")
+        "--store", choices=STORES, default="float32", help="precision of the stored weights"
     )
     text = "stop after the last epoch that fits into this many minutes"
     parser.add_argument("--budget-minutes", type=float, help=text)
     text = "stop when the loss of held-out normal images has not fallen for this many epochs"
     parser.add_argument("--patience", type=int, help=text)
     parser.add_argument(
-        "--skip-bad", action="store_true", help=("skip unreadable images instead of stopping")
+        "--skip-bad", action="store_true", help="skip unreadable images instead of stopping"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_config_options(parser)
@@ -68,7 +69,7 @@ def _train(options: argparse.Namespace) -> int:
             weights=options.weights,
             device=options.device,
             cache_mib=options.cache_mib,
-            half=options.half,
+            store=options.store,
             skip_bad=options.skip_bad,
             stop=None if stop == Stop() else stop,
             on_progress=bars.training,
@@ -107,7 +108,7 @@ def add_evaluate(commands: Any) -> None:
     )
     parser.add_argument("--keep-masks", action="store_true", help=text)
     parser.add_argument(
-        "--skip-bad", action="store_true", help=("skip unreadable images instead of stopping")
+        "--skip-bad", action="store_true", help="skip unreadable images instead of stopping"
     )
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
@@ -144,7 +145,7 @@ def add_predict(commands: Any) -> None:
     add_engine(parser)
     parser.add_argument("--opacity", type=float, default=0.75, help="of the heatmap, 0 to 1")
     parser.add_argument(
-        "--skip-bad", action="store_true", help=("skip unreadable images instead of stopping")
+        "--skip-bad", action="store_true", help="skip unreadable images instead of stopping"
     )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
 
@@ -195,7 +196,7 @@ def add_export(commands: Any) -> None:
     lower.add_argument("--float16", action="store_true", help=text)
     parser.add_argument("--device", default="cpu", help="torch device for --float16, e.g. cuda")
     parser.add_argument(
-        "--data", type=Path, help=("folder of categories on which --int8 or --float16 is checked")
+        "--data", type=Path, help="folder of categories on which --int8 or --float16 is checked"
     )
     parser.add_argument("--category", help="category that the detector was trained on")
     own: dict[str, Any] = {"default": argparse.SUPPRESS}  # another scoring has no threshold

@@ -21,7 +21,7 @@ def add_novelty(commands: Any) -> None:
     parser.add_argument("--dataset", choices=list(NOVELTY_SETS), required=True, help="dataset")
     parser.add_argument("--normal", required=True, help="class, several as 1,8, or all")
     parser.add_argument(
-        "--download", action="store_true", help=("download the dataset if it is missing")
+        "--download", action="store_true", help="download the dataset if it is missing"
     )
     parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
     text = "of images (default: the released code's for the dataset)"

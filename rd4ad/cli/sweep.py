@@ -36,20 +36,20 @@ def add_sweep(commands: Any) -> None:
     parser.add_argument("--address", help=text)
     parser.add_argument("--workers", type=int, help="cells at a time; as many as fit by default")
     parser.add_argument(
-        "--threads", type=int, default=1, help=("threads per cell, and CPUs per Ray task")
+        "--threads", type=int, default=1, help="threads per cell, and CPUs per Ray task"
     )
     parser.add_argument("--memory-mib", type=int, default=3000, help="main memory per cell, MiB")
     parser.add_argument("--device", default="cpu", help="torch device, e.g. cpu or cuda")
     parser.add_argument(
-        "--gpus", type=float, default=0.0, help=("GPUs per Ray task; a fraction shares one")
+        "--gpus", type=float, default=0.0, help="GPUs per Ray task; a fraction shares one"
     )
     text = "run the i-th of n equal parts of the grid, for n machines that share a results folder"
     parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help=text)
     parser.add_argument(
-        "--retry-failed", action="store_true", help=("also run the cells that failed before")
+        "--retry-failed", action="store_true", help="also run the cells that failed before"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help=("print what would run, and run nothing")
+        "--dry-run", action="store_true", help="print what would run, and run nothing"
     )
     text = f"start more than {MANY_CELLS} cells without being asked"
     parser.add_argument("--yes", action="store_true", help=text)

@@ -38,7 +38,7 @@ from rd4ad.data.one_class import (
 )
 from rd4ad.evaluation.category import EvaluationSet, determined_by, host_record, image_table
 from rd4ad.inference.detector import Detector
-from rd4ad.inference.torch_engine import TorchEngine, normalize
+from rd4ad.inference.torch_engine import TorchEngine, normalize, round_weights
 from rd4ad.methods.backbones import Teacher
 from rd4ad.methods.method import method_class, seeded, teacher_of
 from rd4ad.metrics import image_metrics
@@ -125,7 +125,7 @@ def measure(
         weights: file or folder of the teacher's weights; see `find_weights`.
         device: a torch device.
         download: let torchvision fetch what is not there.
-        detectors: folder to keep detectors in, `<dataset>_<class>.safetensors` in half precision;
+        detectors: folder to keep detectors in, `<dataset>_<class>.safetensors` with 8-bit weights;
             only where images are normalized as for ImageNet, which every checkpoint implies.
         on_progress: called after every step; its stage begins with the class.
         on_run: called with a class's run, and whether it was measured now.
@@ -277,7 +277,7 @@ class _OneClass:
         with Session(config, state, self.record, device=self.device, report=report) as session:
             self.method.fit(self.images[self.kept], session)
         if keep:
-            self.method.fitted_parts().half().float()  # what is measured is what will be loaded
+            round_weights(self.method.fitted_parts(), "int8")  # what is measured will be loaded
         self.record |= {
             "final_loss": session.final_loss,
             "seconds": round(time.monotonic() - started, 1),
@@ -286,7 +286,7 @@ class _OneClass:
         if len(self.held):
             detector.calibration = calibrate(detector, self.images[self.held], config.quantile)
         if keep:
-            detector.save(keep, half=True)
+            detector.save(keep, store="int8")
         run = self._evaluated(detector, test, results, report)
         remove_states(state)
         with suppress(OSError):  # another class waits there to go on

@@ -7,15 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from rd4ad.config import checked_size
 from rd4ad.home import WEIGHTS
+from rd4ad.inference.stored_weights import Tensors, unpack
 from rd4ad.scoring import Scoring, checked_layers
 
-Tensors = dict[str, NDArray[Any]]
 SCHEMA = 2
 """Newest form of a checkpoint's header that is read; 1 knew reverse distillation alone."""
 Header = dict[str, Any]
@@ -66,7 +64,7 @@ def _checked_header(path: Path, text: str) -> dict[str, Any]:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, str], Tensors]:
-    """Return metadata and tensors of a .safetensors file; floats of any width become float32.
+    """Return metadata and tensors of a .safetensors file, weights as float32 however stored.
 
     >>> metadata, tensors = read_tensors(WEIGHTS / "compact.safetensors")
     >>> tensors["conv1.weight"].shape[1:]
@@ -83,10 +81,7 @@ def read_tensors(path: Path) -> tuple[dict[str, str], Tensors]:
         raise ValueError(
             f"{path} is not a whole .safetensors file ({error}): it may be truncated, or a pickle"
         ) from error
-    return metadata, {
-        key: value.astype(np.float32, copy=False) if value.dtype.kind == "f" else value
-        for key, value in tensors.items()
-    }
+    return metadata, unpack(tensors)
 
 
 def find_teacher(header: Mapping[str, Any], given: str | Path | None = None) -> Path | None:

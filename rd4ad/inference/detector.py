@@ -25,6 +25,7 @@ from rd4ad.inference.graph import NoGraphError
 from rd4ad.inference.hub import Evaluated
 from rd4ad.inference.onnx_engine import OnnxEngine
 from rd4ad.inference.prediction import Calibration, Prediction, predictions
+from rd4ad.inference.stored_weights import pack
 from rd4ad.scoring import Maps, Scoring
 
 
@@ -36,7 +37,7 @@ class Detector:
     True
 
     Args:
-        engine: see `rd4ad.inference.onnx_engine.Engine`.
+        engine: see `rd4ad.inference.engine.Engine`.
         size_px: side to which images are resized; a multiple of 32.
         scoring: how distance maps are fused and scored.
         teacher_file: `name` and `sha256` of the teacher's weight file.
@@ -138,23 +139,20 @@ class Detector:
             config=self.config,
         )
 
-    def save(self, path: str | Path, *, half: bool = False) -> None:
+    def save(self, path: str | Path, *, store: str = "float32") -> None:
         """Write the checkpoint to `path` (.safetensors), beside it first and then renamed.
 
         Args:
-            half: store float16, half the size; reading gives float32 again, rounded.
+            store: float32; float16, half the size; or int8, a quarter. Reading gives float32 again,
+                rounded.
 
         Raises:
-            ValueError: the name does not end in .safetensors, or it is an exported model's.
+            ValueError: the name does not end in .safetensors, no such way to store weights, or it
+                is an exported model's.
             OSError: the folder cannot be written, or the disk is full; nothing half-written stays.
         """
         path = checked_name(path, ".safetensors")
-        tensors = self.engine.tensors()
-        if half:
-            tensors = {
-                name: value.astype(np.float16) if value.dtype.kind == "f" else value
-                for name, value in tensors.items()
-            }
+        tensors = pack(self.engine.tensors(), store)
         metadata = {"rd4ad": json.dumps(self.header(), sort_keys=True)}
         replace_file(path, lambda beside: save_file(tensors, beside, metadata))
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rd4ad.inference.checkpoint import Tensors
+from rd4ad.inference.stored_weights import Tensors
 from rd4ad.scoring import Maps, Scoring
 
 

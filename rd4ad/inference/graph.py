@@ -144,6 +144,10 @@ def _teacher(net: Net, deepest: int) -> dict[int, str]:
     features = {}
     for layer in range(1, deepest + 1):
         x = features[layer] = _blocks(net, x, f"teacher.layer{layer}", 1 if layer == 1 else 2)
+        neck = f"teacher.neck.{layer - 1}"
+        if net.has(f"{neck}.0.weight"):
+            projected = net.convolve(x, *net.folded(f"{neck}.0", f"{neck}.1"), stride=1)
+            features[layer] = net.relu(projected)
     return features
 
 
@@ -202,8 +206,9 @@ def _block(net: Net, x: str, prefix: str, stride: int) -> str:
 
 def _distance(net: Net, layer: int, teacher: str, student: str, side: int) -> None:
     """Add a layer's distance map, 1 - cosine over the channels of features (B, C, h, w)."""
-    last = "conv3" if net.has(f"teacher.layer{layer}.0.conv3.weight") else "conv2"
-    ones = net.constant(np.ones((1, len(net.tensor(f"teacher.layer{layer}.0.{last}.weight")))))
+    stage = f"student.layer{4 - layer}.0"  # the student's names count from the deepest
+    last = "conv3" if net.has(f"{stage}.conv3.weight") else "conv2"
+    ones = net.constant(np.ones((1, len(net.tensor(f"{stage}.{last}.weight")))))
     teacher, student = (
         net.node("Reshape", x, net.constant([0, 0, -1], np.int64)) for x in (teacher, student)
     )

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from rd4ad.inference.checkpoint import (
     Header,
-    Tensors,
     find_teacher,
     read_checkpoint,
     read_tensors,
 )
 from rd4ad.inference.graph import NoGraphError, build_graph, checked_scoring
 from rd4ad.inference.onnx_session import BATCH, OnnxModel, read_model, split_weights
+from rd4ad.inference.stored_weights import Tensors
 from rd4ad.scoring import Maps, Scoring, anomaly_maps
 
 

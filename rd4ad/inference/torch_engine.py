@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from rd4ad.data.images import IMAGENET_MEAN, IMAGENET_STD
-from rd4ad.inference.checkpoint import Header, Tensors
+from rd4ad.inference.checkpoint import Header
+from rd4ad.inference.stored_weights import Tensors, pack, unpack
 from rd4ad.methods import backbones
 from rd4ad.methods.method import Method, method_class, teacher_of
 from rd4ad.methods.reverse_distillation import ReverseDistillation
@@ -180,9 +181,28 @@ def teacher_named(
         raise ValueError(
             f"{origin} was trained with the teacher file {wanted['name']} "
             f"(sha256 {wanted['sha256'][:12]}...), but {found['name']} "
-            f"({found['sha256'][:12]}...) was found: name the right one with --weights"
+            f"({found['sha256'][:12]}...) was found: name the right one with --weights, or train "
+            "again if an earlier version of this package bundled it"
         )
     return teacher
+
+
+def round_weights(module: nn.Module, store: str) -> None:
+    """Round a module's weights to what a file keeps of them; see `stored_weights.pack`.
+
+    >>> layer = nn.Linear(2, 2)
+    >>> round_weights(layer, "float16")
+    >>> torch.equal(layer.weight, layer.weight.half().float())
+    True
+
+    Raises:
+        ValueError: no such way to store weights.
+    """
+    if store == "float32":
+        return
+    state = {name: value.cpu().numpy() for name, value in module.state_dict().items()}
+    rounded = unpack(pack(state, store))
+    module.load_state_dict({name: torch.from_numpy(value) for name, value in rounded.items()})
 
 
 def normalize(images: NDArray[np.uint8]) -> Tensor:

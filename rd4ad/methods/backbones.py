@@ -1,4 +1,4 @@
-"""Frozen teachers: ImageNet ResNets up to layer3, and the compact one that the project trained.
+"""Frozen teachers: ImageNet ResNets up to layer3, and the bundled ones that the project trained.
 
 A teacher returns the features after layer1, layer2 and layer3: for images of S px they have
 64e, 128e and 256e channels at S/4, S/8 and S/16 (e = 1 for ResNet-18/34, 4 for Bottleneck nets).
@@ -31,10 +31,12 @@ class Backbone:
     Args:
         block: residual block class, `BasicBlock` or `Bottleneck`.
         depths: number of blocks in layer1, layer2, layer3.
-        width: channels of the stem and of layer1's blocks.
+        width: channels of the first feature map, before the block's expansion; the student's too.
         base_width: torchvision's width_per_group; 128 doubles the inner width (wide ResNets).
         url: address of torchvision's IMAGENET1K_V1 file; empty for the bundled teacher.
         oce_depth: residual blocks of the one-class embedding (released code: like layer4).
+        trunk_width: channels of the stem and of layer1's blocks where they differ from `width`; a
+            1x1 convolution per layer, the neck, then brings each feature map to `width`.
     """
 
     block: Block
@@ -43,6 +45,7 @@ class Backbone:
     base_width: int = 64
     url: str = ""
     oce_depth: int = 3
+    trunk_width: int | None = None
 
     @property
     def channels(self) -> tuple[int, int, int]:
@@ -65,6 +68,9 @@ BACKBONES: dict[str, Backbone] = {
         block=Bottleneck, depths=(3, 4, 6), base_width=128, url=_imagenet("wide_resnet50_2")
     ),
     "compact": Backbone(block=BasicBlock, depths=(2, 2, 2), width=20, oce_depth=2),
+    "distilled": Backbone(
+        block=BasicBlock, depths=(2, 2, 2), width=32, trunk_width=48, oce_depth=2
+    ),
 }
 
 
@@ -104,7 +110,7 @@ class Teacher(nn.Module):
 
     def __init__(self, shape: Backbone) -> None:
         super().__init__()
-        width = shape.width
+        width = shape.trunk_width or shape.width
         self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
@@ -118,6 +124,11 @@ class Teacher(nn.Module):
                 blocks.append(residual_block(shape, channels_in, planes, stride))
                 channels_in = planes * shape.block.expansion
             setattr(self, f"layer{index + 1}", nn.Sequential(*blocks))
+        self.neck = nn.ModuleList()
+        if shape.trunk_width:
+            for index, channels in enumerate(shape.channels):
+                trunk_channels = width * 2**index * shape.block.expansion
+                self.neck.append(_projection(trunk_channels, channels))
         self.requires_grad_(False)
         self.eval()
 
@@ -127,12 +138,27 @@ class Teacher(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the features of layer1, layer2, layer3 for images (B, 3, S, S)."""
+        features = self.trunk_features(images)
+        if not self.neck:
+            return features
+        return [project(x) for project, x in zip(self.neck, features, strict=True)]
+
+    def trunk_features(self, images: Tensor) -> list[Tensor]:
+        """Return what layer1, layer2, layer3 give before any neck."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))  # (B, width, S/4, S/4)
         features = []
         for index in (1, 2, 3):
             x = self.get_submodule(f"layer{index}")(x)
             features.append(x)
         return features
+
+
+def _projection(channels_in: int, channels_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 1, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(inplace=True),
+    )
 
 
 def find_weights(name: str, given: str | Path | None = None) -> Path:

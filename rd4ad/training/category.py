@@ -16,7 +16,8 @@ from rd4ad.data.images import read_images
 from rd4ad.inference.checkpoint import checked_name, replace_file
 from rd4ad.inference.detector import Detector
 from rd4ad.inference.prediction import Calibration
-from rd4ad.inference.torch_engine import TorchEngine
+from rd4ad.inference.stored_weights import STORES
+from rd4ad.inference.torch_engine import TorchEngine, round_weights
 from rd4ad.methods.method import method_class, seeded, teacher_of
 from rd4ad.training.session import OnProgress, Reporter, Session, remove_states
 
@@ -30,7 +31,7 @@ def train(
     weights: str | Path | None = None,
     device: str = "cpu",
     cache_mib: int = 4096,
-    half: bool = False,
+    store: str = "float32",
     skip_bad: bool = False,
     stop: Stop | None = None,
     on_progress: OnProgress | None = None,
@@ -57,7 +58,8 @@ def train(
         weights: file or folder of the teacher's weights; see `find_weights`.
         device: a torch device.
         cache_mib: teacher features up to this size are kept in memory, larger ones in a file.
-        half: store the checkpoint in float16; the threshold is that of the rounded networks.
+        store: how the checkpoint keeps weights, float32, float16 or int8; the threshold is that
+            of the rounded networks.
         skip_bad: leave out unreadable images instead of stopping; they are reported by name.
         stop: when training ends before its last epoch; of reverse distillation alone.
         on_progress: called after every step.
@@ -75,6 +77,8 @@ def train(
     if stop and stop.patience and not config.holdout:
         raise ValueError("patience looks at held-out normal images: holdout must be over 0")
     out = checked_name(out, ".safetensors")
+    if store not in STORES:
+        raise ValueError(f"store must be one of {', '.join(STORES)}; got {store!r}")
     report = Reporter(on_progress)
     samples = open_category(Path(data), category).train
     probe = out.with_name(f".{out.name}.probe")  # what cannot be written fails before the work
@@ -109,8 +113,7 @@ def train(
         method.fit(read.images[kept], session)
     if stop:
         record["epochs_done"] = session.epochs_done
-    if half:
-        method.fitted_parts().half().float()  # what is calibrated is what will be loaded
+    round_weights(method.fitted_parts(), store)  # what is calibrated is what will be loaded
     record |= {
         "final_loss": session.final_loss,  # None: fitted in one pass
         "skipped": list(read.skipped),
@@ -125,7 +128,7 @@ def train(
     )
     if len(held):
         detector.calibration = calibrate(detector, read.images[held], config.quantile)
-    detector.save(out, half=half)
+    detector.save(out, store=store)
     remove_states(out)
     return detector
 

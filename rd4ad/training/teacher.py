@@ -1,72 +1,72 @@
-"""Train the bundled compact teacher: a narrow ResNet-18, distilled from the ImageNet one.
+"""Train the bundled teacher `distilled`: a narrow ResNet-18 that sees what the ImageNet one sees.
 
-Every position of the compact net's three feature maps, through one linear (1x1) head a layer, has
-to predict the standardized features of ImageNet ResNet-18 at that position. The images are
-generated: two in three are "dead leaves", overlapping textured shapes of every size, whose
-statistics resemble those of photographs (Baradad et al., NeurIPS 2021); the third is a flawless
-demo part, drawn from a seed of its own, so that no demo image is among them. Where CIFAR-10 is
-given, a third of every batch are mosaics of its photographs.
+It starts from the least-squares solution of `reduced_resnet` and is then distilled on crops of free
+photographs, drawings and surfaces, of mosaics of CIFAR-10 and of dead leaves (`crops`); no part
+that the project demonstrates or evaluates is among them. Two things have to agree with ImageNet
+ResNet-18 in every layer: the features, predicted by a 1x1 convolution, from before and after the
+neck; and how alike the positions of two images are, by cosine and by dot product, since that is
+what detectors measure. Run by hand, in the background; it resumes:
 
-A detector compares features by their cosine, so the compact net must also distinguish what the
-ImageNet net distinguishes: in a second phase, `--start` from the first one's weights, the cosines
-between the positions of an image have to agree too. Run by hand, in the background; it resumes:
-
-    python -m rd4ad.training.teacher --cifar CIFAR10.zip --weights RESNET18.pth --out FIRST
-    python -m rd4ad.training.teacher --cifar CIFAR10.zip --weights RESNET18.pth \
-        --out rd4ad/weights --start FIRST/compact.safetensors --relations 1 --steps 5000
+    python -m rd4ad.training.teacher collect --packages UNPACKED --out PICTURES
+    python -m rd4ad.training.teacher train --pictures PICTURES --cifar CIFAR10.zip \
+        --weights RESNET18.pth --out FOLDER
 """
 
 import argparse
-import hashlib
-import io
+import copy
 import json
 import time
-import zipfile
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
 from safetensors.torch import save_file
-from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rd4ad.data.parts import PARTS, render
 from rd4ad.inference.checkpoint import replace_file
 from rd4ad.inference.torch_engine import normalize
-from rd4ad.methods.backbones import (
-    BACKBONES,
-    Teacher,
-    fill_module,
-    load_teacher,
-    read_state_dict,
-)
+from rd4ad.methods.backbones import BACKBONES, Teacher, load_teacher
+from rd4ad.training import pictures
+from rd4ad.training.crops import Crops, cifar_images, dead_leaves
+from rd4ad.training.reduced_resnet import fill_from
 
-CROP_PX = 128
-SEED = 20220101
+SIZES = ((32, 128, 0.6), (14, 192, 0.25), (8, 256, 0.15))  # images, pixels a side, share of steps
+LEARNING_RATE = 1.5e-3
+WARM_UP = 0.03  # share of the steps
+AVERAGED = 0.999  # of the weights that are written, a step
+POSITIONS = 256  # compared with each other in a pair of images
 SAVE_EVERY_SECONDS = 120.0
-POSITIONS = 256  # compared with each other in an image
+
+Targets = list[Tensor]
 
 
 class Distillation(nn.Module):
-    """The compact net with one linear head a layer onto the ImageNet net's channels.
+    """The narrow teacher, with a linear head a layer onto ResNet-18's channels on either side.
 
-    >>> features, predicted = Distillation()(torch.zeros(1, 3, 64, 64))
-    >>> [layer.shape[1] for layer in features], [layer.shape[1] for layer in predicted]
-    ([20, 40, 80], [64, 128, 256])
+    >>> model = Distillation(Teacher(BACKBONES["distilled"]))
+    >>> features, predicted = model(torch.zeros(2, 3, 64, 64))
+    >>> [layer.shape[1] for layer in features]
+    [32, 64, 128]
+    >>> [[layer.shape[1] for layer in side] for side in predicted]
+    [[64, 128, 256], [64, 128, 256]]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, compact: Teacher) -> None:
         super().__init__()
-        small, large = BACKBONES["compact"], BACKBONES["resnet18"]
-        self.compact = Teacher(small).requires_grad_(True)
+        self.compact = compact.requires_grad_(True)
+        wide = BACKBONES["resnet18"].channels
+        necks: list[Any] = list(compact.neck)
+        trunk = [projection[0].in_channels for projection in necks]
+        narrow = [projection[0].out_channels for projection in necks]
         self.heads = nn.ModuleList(
-            nn.Conv2d(a, b, 1) for a, b in zip(small.channels, large.channels, strict=True)
+            nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in zip(side, wide, strict=True))
+            for side in (trunk, narrow)
         )
 
     def train(self, mode: bool = True) -> "Distillation":
@@ -75,279 +75,228 @@ class Distillation(nn.Module):
             part.training = mode
         return self
 
-    def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the compact features and the predicted ImageNet ones for images (B, 3, S, S)."""
-        features = self.compact(images)
-        return features, [head(x) for head, x in zip(self.heads, features, strict=True)]
+    def forward(self, images: Tensor) -> tuple[Targets, list[Targets]]:
+        """Return the compact features, and ResNet-18's as predicted before and after the neck."""
+        trunk = self.compact.trunk_features(images)
+        features = [part(x) for part, x in zip(self.compact.neck, trunk, strict=True)]
+        predicted = []
+        for heads, side in zip(self.heads, (trunk, features), strict=True):
+            assert isinstance(heads, nn.ModuleList)
+            predicted.append([head(x) for head, x in zip(heads, side, strict=True)])
+        return features, predicted
 
 
-def relation_loss(small: Tensor, large: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the unexplained share of the cosines between an image's positions, averaged.
+class Loss:
+    """What is minimized: the error of the features and of how alike positions are.
+
+    >>> images = torch.rand(4, 3, 64, 64)
+    >>> wide = Teacher(BACKBONES["resnet18"])
+    >>> loss = Loss(wide(images))
+    >>> features, predicted = Distillation(Teacher(BACKBONES["distilled"]))(images)
+    >>> loss(features, predicted, wide(images), torch.Generator()).item() > 0
+    True
+
+    Args:
+        sample: ResNet-18's features of some images, (N, C, h, w) a layer; they give each channel's
+            weight, half of it by its variance and half alike for all.
+    """
+
+    def __init__(self, sample: Targets) -> None:
+        self.weights = [_channel_weights(layer.var((0, 2, 3))) for layer in sample]
+        self.lengths = [layer.square().sum(1).mean() for layer in sample]
+
+    def __call__(
+        self, found: Targets, predicted: list[Targets], wanted: Targets, picks: torch.Generator
+    ) -> Tensor:
+        """Return the loss (scalar).
+
+        Args:
+            found: compact features (B, c, h, w) a layer; B is even.
+            predicted: ResNet-18's features as predicted before and after the neck.
+            wanted: ResNet-18's features (B, C, h, w) a layer.
+            picks: draws the positions that are compared.
+        """
+        total = torch.zeros(())
+        for layer, (narrow, wide) in enumerate(zip(found, wanted, strict=True)):
+            narrow, wide = narrow.float(), wide.float()
+            weight = self.weights[layer].view(1, -1, 1, 1)
+            for share, side in zip((0.5, 1.0), predicted, strict=True):
+                error = (side[layer].float() - wide).square() * weight
+                total = total + share * error.mean()
+            total = total + relation_loss(narrow, wide, float(self.lengths[layer]), picks)
+        return total
+
+
+def relation_loss(narrow: Tensor, wide: Tensor, length: float, picks: torch.Generator) -> Tensor:
+    """Return the unexplained share of how alike positions are within pairs of images.
 
     >>> features = torch.rand(2, 4, 8, 8)
-    >>> float(relation_loss(features, 3 * features, torch.Generator())) < 1e-4
+    >>> float(relation_loss(features, features, 1.0, torch.Generator())) < 1e-6
     True
 
-    Args:
-        small: (B, c, h, w) features that are trained.
-        large: (B, C, h, w) features whose cosines are wanted.
-        generator: picks the positions compared, `POSITIONS` at most.
-    """
-    chosen = torch.randperm(small[0, 0].numel(), generator=generator)[:POSITIONS]
-    cosines = []
-    for features in (small, large):
-        unit = nn.functional.normalize(features.flatten(2)[:, :, chosen].float(), dim=1)
-        cosines.append(unit.transpose(1, 2) @ unit)  # (B, positions, positions)
-    found, wanted = cosines
-    spread = wanted.var((1, 2), keepdim=True) + 1e-4
-    return ((found - wanted).square() / spread).mean()
-
-
-Targets = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
-
-
-def standardizer(teacher: Teacher, images: NDArray[np.uint8]) -> Targets:
-    """Return a function from images to the teacher's features, raw and of unit variance.
-
-    >>> images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3)).astype(np.uint8)
-    >>> _, standardized = standardizer(load_teacher("compact")[0], images)(normalize(images))
-    >>> 0.9 < float(standardized[0].std()) < 1.1
-    True
-    """
-    with torch.no_grad():
-        features = teacher(normalize(images))
-    means = [layer.mean((0, 2, 3), keepdim=True) for layer in features]
-    deviations = [layer.std((0, 2, 3), keepdim=True) + 1e-3 for layer in features]
-
-    @torch.no_grad()
-    def targets(batch: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        raw = teacher(batch)
-        layers = zip(raw, means, deviations, strict=True)
-        return raw, [(layer - mean) / deviation for layer, mean, deviation in layers]
-
-    return targets
-
-
-def drawn(index: int) -> NDArray[np.uint8]:
-    """Return generated image number `index`, (256, 256, 3): every third is a flawless demo part.
-
-    >>> drawn(2).shape
-    (256, 256, 3)
-    """
-    if index % 3 < 2:
-        return dead_leaves(index)
-    category = list(PARTS)[index // 3 % len(PARTS)]
-    return render(category, "good", index, split="train", seed=SEED)[0]
-
-
-def dead_leaves(index: int, size_px: int = 256) -> NDArray[np.uint8]:
-    """Return generated image number `index`, (size_px, size_px, 3): overlapping textured shapes.
-
-    >>> dead_leaves(0, size_px=64).shape
-    (64, 64, 3)
-    """
-    rng = np.random.default_rng([SEED, index])
-    y, x = np.mgrid[:size_px, :size_px].astype(np.float32)
-    canvas = np.broadcast_to(rng.uniform(0, 255, 3), (size_px, size_px, 3)).copy()
-    for _ in range(int(rng.integers(20, 160))):
-        reach = size_px * 0.5 * rng.uniform(0.06, 1) ** 3 + 2  # many small ones, few large ones
-        center_y, center_x, angle = *rng.uniform(0, size_px, 2), rng.uniform(0, 2 * np.pi)
-        low_y, low_x = max(int(center_y - reach), 0), max(int(center_x - reach), 0)
-        window = np.s_[low_y : int(center_y + reach) + 1, low_x : int(center_x + reach) + 1]
-        dy, dx = y[window] - center_y, x[window] - center_x
-        along = dx * np.cos(angle) + dy * np.sin(angle)
-        across = dy * np.cos(angle) - dx * np.sin(angle)
-        flat = rng.uniform(0.1, 1)  # how narrow the shape is
-        power = rng.choice([1.0, 2.0, 6.0])  # diamond, ellipse, rounded rectangle
-        inside = np.abs(along / reach) ** power + np.abs(across / (flat * reach)) ** power < 1
-        leaf = rng.uniform(0, 255, 3) + _texture(rng, along, across)[..., None]
-        canvas[window] = np.where(inside[..., None], leaf, canvas[window])
-    canvas = gaussian_filter(canvas, (sigma := rng.uniform(0.3, 0.9), sigma, 0))
-    canvas += rng.normal(0, rng.uniform(0, 6), canvas.shape)
-    return np.clip(canvas, 0, 255).astype(np.uint8)
-
-
-def _texture(
-    rng: np.random.Generator, along: NDArray[np.float32], across: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    contrast, period = rng.uniform(0, 60), rng.uniform(2, 24)
-    kind = rng.integers(4)
-    if kind == 0:
-        return contrast * np.sin(along * 2 * np.pi / period)
-    if kind == 1:
-        return contrast * np.sin(along * 2 * np.pi / period) * np.sin(across * 2 * np.pi / period)
-    if kind == 2:
-        noise = gaussian_filter(rng.normal(size=along.shape), rng.uniform(0.5, 4, 2))
-        return (contrast * noise / (noise.std() + 1e-6)).astype(np.float32)
-    return contrast * along / (np.abs(along).max() + 1)  # shading
-
-
-def generated_images(n: int, file: Path) -> NDArray[np.uint8]:
-    """Return `n` generated images (n, 256, 256, 3), made once and kept in `file` (.npy)."""
-    if not file.exists():
-        with ProcessPoolExecutor() as pool:
-            made = pool.map(drawn, range(n), chunksize=16)
-            images = np.stack(list(tqdm(made, total=n, desc="images", unit="image")))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(file, lambda beside: _save_array(beside, images))
-    loaded: NDArray[np.uint8] = np.load(file, mmap_mode="r")
-    return loaded
-
-
-def _save_array(path: Path, images: NDArray[np.uint8]) -> None:
-    with path.open("wb") as file:
-        np.save(file, images)
-
-
-def cifar_images(archive: Path) -> NDArray[np.uint8]:
-    """Return CIFAR-10's training images (50000, 32, 32, 3) from split/class/number.jpg in a zip."""
-    with zipfile.ZipFile(archive) as files:
-        names = sorted(n for n in files.namelist() if "train/" in n and n.endswith(".jpg"))
-        return np.stack([np.asarray(Image.open(io.BytesIO(files.read(n)))) for n in names])
-
-
-def crops(
-    rng: np.random.Generator,
-    n: int,
-    generated: NDArray[np.uint8],
-    photographs: NDArray[np.uint8] | None,
-) -> NDArray[np.uint8]:
-    """Return `n` crops (n, CROP_PX, CROP_PX, 3), a third of photographs if there are any.
-
-    >>> crops(np.random.default_rng(0), 2, np.zeros((1, 256, 256, 3), np.uint8), None).shape
-    (2, 128, 128, 3)
-    """
-    batch = np.empty((n, CROP_PX, CROP_PX, 3), np.uint8)
-    for i in range(n):
-        if photographs is not None and rng.random() < 1 / 3:
-            crop = _mosaic(rng, photographs)
-        else:
-            y, x = rng.integers(0, generated.shape[1] - CROP_PX + 1, 2)
-            crop = generated[rng.integers(len(generated)), y : y + CROP_PX, x : x + CROP_PX]
-        crop = np.rot90(crop, int(rng.integers(4)))
-        gain, shift = rng.uniform(0.7, 1.3, 3), rng.uniform(-25, 25)  # light and its color
-        batch[i] = np.clip(crop * gain + shift, 0, 255)
-    return batch
-
-
-def _mosaic(rng: np.random.Generator, photographs: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    per_side = int(rng.choice([1, 2]))  # 32 px photographs magnified four times, or twice
-    side = CROP_PX // per_side
-    canvas = np.empty((CROP_PX, CROP_PX, 3), np.uint8)
-    for y in range(0, CROP_PX, side):
-        for x in range(0, CROP_PX, side):
-            photograph = Image.fromarray(photographs[rng.integers(len(photographs))])
-            canvas[y : y + side, x : x + side] = np.asarray(
-                photograph.resize((side, side), Image.Resampling.BICUBIC)
-            )
-    return canvas
-
-
-def pretrain(
-    generated: NDArray[np.uint8],
-    photographs: NDArray[np.uint8] | None,
-    imagenet: Teacher,
-    out: Path,
-    *,
-    steps: int,
-    start: Path | None = None,
-    relations: float = 0.0,
-    batch_size: int = 32,
-    learning_rate: float = 3e-3,
-) -> None:
-    """Write `out`/compact.safetensors, resuming `out`/.compact.state if it is there.
+    Cosines count in full, dot products by half.
 
     Args:
-        generated: images (N, 256, 256, 3).
-        photographs: CIFAR-10's images, if there are any.
-        imagenet: the teacher's teacher.
+        narrow: features that are trained (B, c, h, w).
+        wide: features whose relations are wanted (B, C, h, w).
+        length: mean squared length of the wide features, which the dot products are divided by.
+        picks: draws at most `POSITIONS` positions.
+    """
+    rows = [x.flatten(2).transpose(1, 2) for x in (narrow, wide)]  # (B, h*w, channels)
+    rows = [x.reshape(len(x) // 2, -1, x.shape[2]) for x in rows]  # a pair of images together
+    chosen = torch.randperm(rows[0].shape[1], generator=picks)[:POSITIONS]
+    narrow, wide = (x[:, chosen] for x in rows)
+    dots = [x @ x.transpose(1, 2) / length for x in (narrow, wide)]
+    unit = [F.normalize(x, dim=2) for x in (narrow, wide)]
+    cosines = [x @ x.transpose(1, 2) for x in unit]
+    return _unexplained(*cosines) + 0.5 * _unexplained(*dots)
+
+
+def _unexplained(found: Tensor, wanted: Tensor) -> Tensor:
+    """Return the error of matrices (B, p, p) over their variance; outliers count 25 at most."""
+    spread = wanted.var((1, 2), keepdim=True)
+    return ((found - wanted).square() / (spread + 0.2 * spread.mean())).clamp(max=25).mean()
+
+
+def _channel_weights(variance: Tensor) -> Tensor:
+    weights = 0.5 / variance.mean() + 0.5 / (variance + 0.02 * variance.mean())
+    return weights / (weights * variance).mean()
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Return the learning rate of a step: a linear rise, then half a cosine down to zero.
+
+    >>> [round(learning_rate(step, 1000) / LEARNING_RATE, 2) for step in (0, 30, 515, 999)]
+    [0.03, 1.0, 0.5, 0.0]
+    """
+    rise = max(1, round(WARM_UP * steps))
+    if step < rise:
+        return LEARNING_RATE * (step + 1) / rise
+    return LEARNING_RATE * 0.5 * (1 + float(np.cos(np.pi * (step - rise) / (steps - rise))))
+
+
+class _Batches(torch.utils.data.Dataset[NDArray[np.uint8]]):
+    """The batch of every step from `first` on, made in another process."""
+
+    def __init__(self, crops: Crops, first: int, steps: int) -> None:
+        self.crops, self.first, self.steps = crops, first, steps
+
+    def __len__(self) -> int:
+        return self.steps - self.first
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        step = self.first + index
+        shares = [share for _, _, share in SIZES]
+        n, size_px, _ = SIZES[np.random.default_rng([8, step]).choice(len(SIZES), p=shares)]
+        return self.crops.batch([7, step], n, size_px)
+
+
+def _batches(crops: Crops, first: int, steps: int) -> Iterator[Tensor]:
+    loader = torch.utils.data.DataLoader(
+        _Batches(crops, first, steps), batch_size=None, num_workers=1, prefetch_factor=6
+    )
+    for batch in loader:
+        yield normalize(batch.numpy()).contiguous(memory_format=torch.channels_last)
+
+
+def distill(crops: Crops, imagenet: Teacher, out: Path, *, steps: int, n_sample: int = 512) -> None:
+    """Write `out`/distilled.safetensors, resuming `out`/.teacher.state if it is there.
+
+    Args:
+        crops: training images.
+        imagenet: ResNet-18.
         out: folder to write into.
         steps: of the optimizer.
-        start: weights to begin with instead of random ones.
-        relations: weight of `relation_loss` beside the squared error.
-        batch_size: crops a step.
-        learning_rate: the highest of the one cycle.
+        n_sample: images that the start is solved on.
     """
     torch.manual_seed(0)
-    model = Distillation().train()
-    if start is not None:
-        fill_module(model.compact, read_state_dict(start), str(start))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps + 1)
-    state_file, first, losses = out / ".compact.state", 0, []
+    state_file = out / ".teacher.state"
+    sample = normalize(crops.batch([5], n_sample, 128))
+    compact = Teacher(BACKBONES["distilled"])
+    if not state_file.exists():
+        fill_from(imagenet, compact, sample)
+    with torch.no_grad():
+        loss_of = Loss(imagenet(sample[:96]))
+    model = Distillation(compact).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
+    averaged = copy.deepcopy(compact)
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-2)
+    parts = {"model": model, "averaged": averaged, "optimizer": optimizer}
+    first, losses = 0, list[float]()
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
         first, losses = state["step"], state["losses"]
-    sample = crops(np.random.default_rng(0), 64, generated, photographs)
-    targets = standardizer(imagenet, sample)
     saved = time.monotonic()
-    bar = tqdm(range(first, steps), initial=first, total=steps, desc="distilling", unit="step")
-    for step in bar:
-        batch = normalize(
-            crops(np.random.default_rng([1, step]), batch_size, generated, photographs)
-        )
+    bar = tqdm(_batches(crops, first, steps), initial=first, total=steps, desc="distilling")
+    for step, batch in enumerate(bar, first):
         with torch.autocast("cpu", torch.bfloat16):
-            (large, wanted), (small, predicted) = targets(batch), model(batch)
-        pairs = zip(predicted, wanted, strict=True)
-        loss = torch.stack([(p.float() - w.float()).square().mean() for p, w in pairs]).mean()
-        if relations:
-            picks = torch.Generator().manual_seed(step)
-            apart = [relation_loss(s, b, picks) for s, b in zip(small, large, strict=True)]
-            loss = loss + relations * torch.stack(apart).mean()
+            with torch.no_grad():
+                wanted = imagenet(batch)
+            found, predicted = model(batch)
+        loss = loss_of(found, predicted, wanted, torch.Generator().manual_seed(step))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, steps)
         optimizer.zero_grad()
         loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
-        schedule.step()
+        _average(averaged, compact, min(AVERAGED, (step + 1) / (step + 10)))
         losses.append(loss.item())
         if step % 50 == 49:
-            bar.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}")
-        if time.monotonic() - saved > SAVE_EVERY_SECONDS:
-            state = {
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-                "step": step + 1,
-                "losses": losses,
-            }
+            bar.set_postfix(loss=f"{np.mean(losses[-200:]):.4f}")
+        if time.monotonic() - saved > SAVE_EVERY_SECONDS or step + 1 == steps:
+            state = {name: part.state_dict() for name, part in parts.items()}
+            state |= {"step": step + 1, "losses": losses}
             replace_file(state_file, partial(torch.save, state))
+            _write(averaged, out, {"steps": steps, "done": step + 1, "loss": losses[-200:]})
             saved = time.monotonic()
-    tensors = {key: value.contiguous() for key, value in model.compact.state_dict().items()}
-    record = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "crop_px": CROP_PX,
-        "n_generated": len(generated),
-        "n_photographs": 0 if photographs is None else len(photographs),
-        "start": None if start is None else hashlib.sha256(start.read_bytes()).hexdigest(),
-        "relations": relations,
-        "loss_last_500": round(float(np.mean(losses[-500:])), 4),
+
+
+def _average(averaged: nn.Module, model: nn.Module, keep: float) -> None:
+    """Move the averaged weights towards the present ones; counters are copied."""
+    with torch.no_grad():
+        pairs = zip(averaged.state_dict().values(), model.state_dict().values(), strict=True)
+        for mean, now in pairs:
+            if mean.is_floating_point():
+                mean.lerp_(now, 1 - keep)
+            else:
+                mean.copy_(now)
+
+
+def _write(teacher: Teacher, out: Path, record: dict[str, Any]) -> None:
+    """Write a teacher's weights as float16, with how they were made."""
+    tensors = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in teacher.state_dict().items()
     }
-    metadata = {"pretraining": json.dumps(record)}
-    replace_file(out / "compact.safetensors", lambda beside: save_file(tensors, beside, metadata))
-    state_file.unlink(missing_ok=True)
+    record = record | {"loss": round(float(np.mean(record["loss"])), 4)}
+    metadata = {"training": json.dumps(record)}
+    replace_file(out / "distilled.safetensors", lambda beside: save_file(tensors, beside, metadata))
 
 
 def main() -> None:
-    """Run the pretraining from the command line."""
+    """Run it from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for compact.safetensors")
-    parser.add_argument("--weights", type=Path, help="ImageNet ResNet-18 file or folder")
-    parser.add_argument("--cifar", type=Path, help="zip of CIFAR-10 as split/class/number.jpg")
-    parser.add_argument("--images", type=int, default=4500, help="generated images")
-    parser.add_argument("--steps", type=int, default=12000, help="optimizer steps of 32 crops")
-    parser.add_argument("--start", type=Path, help="weights to begin with (second phase)")
-    parser.add_argument("--relations", type=float, default=0.0, help="weight of the cosines")
+    commands = parser.add_subparsers(dest="command", required=True)
+    collect = commands.add_parser("collect", help="gather the pictures of unpacked packages")
+    collect.add_argument("--packages", type=Path, required=True, help="a folder a package")
+    collect.add_argument("--out", type=Path, required=True, help="folder for the pictures")
+    train = commands.add_parser("train", help="distill the teacher")
+    train.add_argument("--pictures", type=Path, required=True, help="what collect wrote")
+    train.add_argument("--cifar", type=Path, required=True, help="zip of split/class/number.jpg")
+    train.add_argument("--weights", type=Path, help="ImageNet ResNet-18 file or folder")
+    train.add_argument("--out", type=Path, required=True, help="folder for distilled.safetensors")
+    train.add_argument("--steps", type=int, default=12_000, help="of the optimizer")
     arguments = parser.parse_args()
-    generated = generated_images(arguments.images, arguments.out / ".generated.npy")
-    photographs = cifar_images(arguments.cifar) if arguments.cifar else None
+    if arguments.command == "collect":
+        pictures.collect(arguments.packages, arguments.out)
+        return
+    crops = Crops(
+        pictures.read(arguments.pictures), cifar_images(arguments.cifar, every=12), dead_leaves()
+    )
     imagenet, _ = load_teacher("resnet18", arguments.weights)
-    pretrain(
-        generated, photographs, imagenet, arguments.out, steps=arguments.steps,
-        start=arguments.start, relations=arguments.relations,
-    )  # fmt: skip
+    distill(crops, imagenet, arguments.out, steps=arguments.steps)
 
 
 if __name__ == "__main__":

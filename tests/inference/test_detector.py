@@ -61,7 +61,7 @@ def test_half_precision_halves_the_file_and_hardly_moves_a_score(
 ):
     first = Detector.load(tiny_checkpoint)
     half = tmp_path / "half.safetensors"
-    first.save(half, half=True)
+    first.save(half, store="float16")
     assert half.stat().st_size < 0.55 * tiny_checkpoint.stat().st_size
     for a, b in zip(first.predict(pictures), Detector.load(half).predict(pictures), strict=True):
         assert a.score == pytest.approx(b.score, rel=0.01)

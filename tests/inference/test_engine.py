@@ -64,7 +64,7 @@ def test_the_graphs_own_map_is_the_judged_one(tiny_checkpoint, images):
 
 def test_a_checkpoint_of_half_precision_is_served(tiny_checkpoint, images, tmp_path):
     half = tmp_path / "half.safetensors"
-    Detector.load(tiny_checkpoint).save(half, half=True)
+    Detector.load(tiny_checkpoint).save(half, store="float16")
     onnx, torch = both(half)
     expected = torch.distances(images)
     for layer, maps in onnx.distances(images).items():

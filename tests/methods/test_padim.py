@@ -90,7 +90,7 @@ def test_the_published_numbers_of_channels_are_taken_where_they_are_there():
 
 def test_half_a_checkpoint_keeps_the_distances_to_a_thousandth(checkpoint, tiny_data, tmp_path):
     out = tmp_path / "half.safetensors"
-    train(tiny_data, "part", CONFIG, out=out, half=True)
+    train(tiny_data, "part", CONFIG, out=out, store="float16")
     images = images_of(tiny_data, "test/spot")
     whole, half = (Detector.load(path).distances(images)[1] for path in (checkpoint, out))
     np.testing.assert_allclose(half, whole, rtol=1e-2)

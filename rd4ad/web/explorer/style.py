@@ -2,6 +2,7 @@
 
 BACKBONES = {
     "compact": "compact",
+    "distilled": "distilled",
     "resnet18": "R18",
     "resnet34": "R34",
     "resnet50": "R50",

@@ -138,10 +138,8 @@ def choose_sources(sources: Sequence[str], default: Sequence[str]) -> list[str]:
         key="by",
         bind="query-params",
         wrap=True,
-        help=(
-            "Keeps only values from these sources: the RD4AD paper, runs of this project, other "
-            "papers, runs by third parties."
-        ),
+        help="Keeps only values from these sources: the RD4AD paper, runs of this project, other "
+        "papers, runs by third parties.",
     )
     return chosen
 

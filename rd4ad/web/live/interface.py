@@ -197,7 +197,9 @@ def _judge(detectors: Detectors, path: str | None, name: str | None) -> Judgment
 
 def _view(judged: Judgment, token: str, threshold: float, opacity: float) -> list[Any]:
     verdict = judged.verdict(threshold)
-    origin = "the detector's" if threshold == round(judged.starting_threshold(), 3) else "set by you"
+    origin = (
+        "the detector's" if threshold == round(judged.starting_threshold(), 3) else "set by you"
+    )
     if judged.threshold is None:
         origin = "not calibrated: trained without held-out normal images"
     found = judged.regions(threshold)
