@@ -68,7 +68,7 @@ def test_a_folder_laid_out_like_a_repository_will_do(part_results, tmp_path):
 def test_a_card_says_where_the_threshold_comes_from_and_whose_license(part_results, run):
     header = Detector.load(part_results / "detectors/transistor.safetensors").header()
     text = card(header, "me/part", run)
-    assert "normal images that were kept out" in text
+    assert "normal images held out" in text
     assert 'from_pretrained("me/part")' in text
     assert "license: apache-2.0" in text
     real = type("Run", (), {"record": run.record | {"dataset": "MVTec AD"}, "metrics": run.metrics})
