@@ -106,6 +106,29 @@ def evaluate(
     table = with_intervals(
         pd.DataFrame(rows), identity["scoring"], test.labels, image_scores, pixels
     )
+    return write_run(
+        Path(results),
+        run_record(identity, detector, test, time.monotonic() - started),
+        table,
+        image_table(test, image_scores),
+        curve_points(test.labels, image_scores, test.masks, maps),
+        kept,
+        test.masks if keep_masks else None,
+        pixels,
+    )
+
+
+def run_record(
+    identity: dict[str, Any], detector: Detector, test: EvaluationSet, seconds: float
+) -> dict[str, Any]:
+    """Return the record of a detector's run: what determines it, and what was found on the way.
+
+    Args:
+        identity: see `determined_by`.
+        detector: what was measured.
+        test: what it was measured on.
+        seconds: that measuring took.
+    """
     record = identity | {
         "run_id": run_id(identity),
         "n_test_images": len(test.samples),
@@ -115,19 +138,10 @@ def evaluate(
         "engine": detector.engine.name,
         "threshold": detector.calibration.threshold if detector.calibration else None,
         "threshold_note": _threshold_note(detector),
-        "seconds": round(time.monotonic() - started, 2),
+        "seconds": round(seconds, 2),
         "training": detector.config,
     }
-    return write_run(
-        Path(results),
-        record | host_record(),
-        table,
-        image_table(test, image_scores),
-        curve_points(test.labels, image_scores, test.masks, maps),
-        kept,
-        test.masks if keep_masks else None,
-        pixels,
-    )
+    return record | host_record()
 
 
 def read_test(

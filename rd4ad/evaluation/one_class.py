@@ -36,17 +36,17 @@ from rd4ad.data.one_class import (
     read_split,
     set_named,
 )
-from rd4ad.evaluation.category import EvaluationSet, determined_by, host_record, image_table
+from rd4ad.evaluation.category import EvaluationSet, determined_by, image_table, run_record
 from rd4ad.inference.detector import Detector
 from rd4ad.inference.torch_engine import TorchEngine, normalize, round_weights
 from rd4ad.methods.backbones import Teacher
-from rd4ad.methods.method import method_class, seeded, teacher_of
+from rd4ad.methods.method import teacher_of
 from rd4ad.metrics import image_metrics
 from rd4ad.metrics.category import MetricRow, category_metrics, curve_points
 from rd4ad.runs.comparison import with_intervals
 from rd4ad.runs.store import Run, decode, encode, read_run, run_id, write_run
 from rd4ad.scoring import Maps, Scoring, fused_maps, layers_name, scaled_sigma, scores
-from rd4ad.training.category import calibrate, record_of
+from rd4ad.training.category import calibrate, new_method, record_of
 from rd4ad.training.session import OnProgress, Reporter, Session, TrainingProgress, remove_states
 
 OF_MAX = "exact, of the map's maximum"
@@ -245,13 +245,7 @@ class _OneClass:
             "n_test": protocol.n_test,
             "n_threads": torch.get_num_threads(),
         }
-        with seeded(config.seed):
-            self.method = method_class(config.method)(
-                str(config.backbone),
-                tuple(config.layers or ()),
-                teacher=teacher,
-                **self.record.get("settings", {}),
-            ).to(device)
+        self.method = new_method(config, self.record, teacher).to(device)
         title = set_named(protocol.dataset).title
         self.determining = determined_by(self._detector(), title, name)
         self.run_id = run_id(self.determining)
@@ -311,25 +305,15 @@ class _OneClass:
             pd.DataFrame(_grid(means, distances, labels, scoring, size_px)),
             self.determining["scoring"], labels, image_scores, None,
         )  # fmt: skip
-        calibration = detector.calibration
-        record = self.determining | {
-            "run_id": self.run_id,
-            "n_test_images": len(labels),
-            "n_test_defects": int(labels.sum()),
-            "skipped": [],
-            "teacher_file": self.teacher_file["name"],
-            "engine": detector.engine.name,
-            "threshold": calibration.threshold if calibration else None,
-            "threshold_note": f"{calibration.quantile:g} quantile of {len(calibration.scores)} "
-            "held-out normal images"
-            if calibration
-            else "none: every normal image was trained on",
-            "seconds": round(time.monotonic() - started, 2),
-            "training": self.record,
-        }
-        images = image_table(_as_test_set(test, labels), image_scores)
-        curves = curve_points(labels, image_scores, None, np.empty((0, 0, 0), np.float32))
-        return write_run(results, record | host_record(), table, images, curves, means)
+        test_set = _as_test_set(test, labels)
+        return write_run(
+            results,
+            run_record(self.determining, detector, test_set, time.monotonic() - started),
+            table,
+            image_table(test_set, image_scores),
+            curve_points(labels, image_scores, None, np.empty((0, 0, 0), np.float32)),
+            means,
+        )
 
 
 def _named(name: str, on_progress: OnProgress | None) -> OnProgress | None:

@@ -1,7 +1,7 @@
 """Predict on files: one overlay PNG and one float32 TIFF an image, and one table of scores."""
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,35 +61,15 @@ def predict_files(
     named = find_images(sources)
     out.mkdir(parents=True, exist_ok=True)
     rows: dict[str, dict[str, Any]] = {}
-    waiting: dict[str, NDArray[np.uint8]] = {}
-
-    def judge() -> None:
-        found = detector.distances(np.stack(list(waiting.values())), detector.scoring.layers)
-        for name, prediction in zip(waiting, detector.judge(found), strict=True):
+    for name, prediction, problem in _predictions(detector, named):
+        if prediction is not None:
             _write_map(out / f"{name}.tiff", prediction)
-            rows[name] = _row(name, named[name], prediction, "")
+        elif not skip_bad:
+            raise DatasetError(problem)
+        rows[name] = _row(name, named[name], prediction, problem)
         report("predicting", len(rows), len(named))
-        waiting.clear()
-
-    def read(path: Path) -> NDArray[np.uint8]:
-        return resize_image(read_image(path), detector.size_px)
-
-    batch_size = detector.engine.batch_size
-    for (name, path), reading in zip(
-        named.items(), prefetch(read, named.values(), 2 * batch_size), strict=True
-    ):
-        try:
-            waiting[name] = reading.result()
-        except DatasetError as error:
-            if not skip_bad:
-                raise
-            rows[name] = _row(name, path, None, str(error))
-        if len(waiting) == batch_size:
-            judge()
-    if waiting:
-        judge()
-    kept = {name: path for name, path in named.items() if not rows[name]["problem"]}
     table = [rows[name] for name in named]
+    kept = {name: path for name, path in named.items() if not rows[name]["problem"]}
     if not kept:
         problems = [row["problem"] for row in table]
         raise DatasetError(f"none of {len(table)} images can be read: {listed(problems)}")
@@ -104,6 +84,34 @@ def predict_files(
 
     in_threads(write_overlay, list(kept), progress=lambda done, n: report("drawing", done, n))
     return table
+
+
+def _predictions(
+    detector: Detector, named: Mapping[str, Path]
+) -> Iterator[tuple[str, Prediction | None, str]]:
+    """Yield every image's name with its prediction, or with what is wrong with its file."""
+    waiting: dict[str, NDArray[np.uint8]] = {}
+
+    def judged() -> Iterator[tuple[str, Prediction | None, str]]:
+        distances = detector.distances(np.stack(list(waiting.values())), detector.scoring.layers)
+        for name, prediction in zip(waiting, detector.judge(distances), strict=True):
+            yield name, prediction, ""
+        waiting.clear()
+
+    def read(path: Path) -> NDArray[np.uint8]:
+        return resize_image(read_image(path), detector.size_px)
+
+    batch_size = detector.engine.batch_size
+    readings = prefetch(read, named.values(), 2 * batch_size)
+    for name, reading in zip(named, readings, strict=True):
+        try:
+            waiting[name] = reading.result()
+        except DatasetError as error:
+            yield name, None, str(error)
+        if len(waiting) == batch_size:
+            yield from judged()
+    if waiting:
+        yield from judged()
 
 
 def find_images(sources: Sequence[Path]) -> dict[str, Path]:

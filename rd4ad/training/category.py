@@ -18,7 +18,8 @@ from rd4ad.inference.detector import Detector
 from rd4ad.inference.prediction import Calibration
 from rd4ad.inference.stored_weights import STORES
 from rd4ad.inference.torch_engine import TorchEngine, round_weights
-from rd4ad.methods.method import method_class, seeded, teacher_of
+from rd4ad.methods.backbones import Teacher
+from rd4ad.methods.method import Method, method_class, seeded, teacher_of
 from rd4ad.training.session import OnProgress, Reporter, Session, remove_states
 
 
@@ -71,19 +72,11 @@ def train(
         ValueError: a bad name for `out`, a state file that is damaged or of another configuration,
             a training that diverged, or a `stop` that this method or configuration cannot have.
     """
-    config = config or TrainingConfig()
-    if stop and config.method != DEFAULT_METHOD:
-        raise ValueError(f"only {DEFAULT_METHOD} can end early; {config.method} cannot")
-    if stop and stop.patience and not config.holdout:
-        raise ValueError("patience looks at held-out normal images: holdout must be over 0")
-    out = checked_name(out, ".safetensors")
-    if store not in STORES:
-        raise ValueError(f"store must be one of {', '.join(STORES)}; got {store!r}")
+    config, out = config or TrainingConfig(), checked_name(out, ".safetensors")
+    _check(config, store, stop)
     report = Reporter(on_progress)
     samples = open_category(Path(data), category).train
-    probe = out.with_name(f".{out.name}.probe")  # what cannot be written fails before the work
-    replace_file(probe, Path.touch)
-    probe.unlink()
+    _check_writable(out)
     read = read_images(
         [sample.path for sample in samples],
         config.size_px,
@@ -99,13 +92,7 @@ def train(
     if stop:
         record["stop"] = asdict(stop)
     started = time.monotonic()
-    with seeded(config.seed):
-        method = method_class(config.method)(
-            str(config.backbone),
-            tuple(config.layers or ()),
-            teacher=teacher,
-            **record.get("settings", {}),
-        ).to(device)
+    method = new_method(config, record, teacher).to(device)
     with Session(
         config, out, record, device=device, cache_mib=cache_mib, report=report,
         stop=stop, held=read.images[held],
@@ -131,6 +118,39 @@ def train(
     detector.save(out, store=store)
     remove_states(out)
     return detector
+
+
+def _check(config: TrainingConfig, store: str, stop: Stop | None) -> None:
+    if store not in STORES:
+        raise ValueError(f"store must be one of {', '.join(STORES)}; got {store!r}")
+    if stop and config.method != DEFAULT_METHOD:
+        raise ValueError(f"only {DEFAULT_METHOD} can end early; {config.method} cannot")
+    if stop and stop.patience and not config.holdout:
+        raise ValueError("patience looks at held-out normal images: holdout must be over 0")
+
+
+def _check_writable(out: Path) -> None:
+    """Let what cannot be written fail before the work and not after it."""
+    probe = out.with_name(f".{out.name}.probe")
+    replace_file(probe, Path.touch)
+    probe.unlink()
+
+
+def new_method(config: TrainingConfig, record: dict[str, Any], teacher: Teacher | None) -> Method:
+    """Return the method that a configuration names, untrained, with the weights of its seed.
+
+    Args:
+        config: the settings.
+        record: see `record_of`.
+        teacher: the frozen network, for methods that have one.
+    """
+    with seeded(config.seed):
+        return method_class(config.method)(
+            str(config.backbone),
+            tuple(config.layers or ()),
+            teacher=teacher,
+            **record.get("settings", {}),
+        )
 
 
 def record_of(

@@ -31,7 +31,13 @@ def router(results: Path, detectors: Detectors, kept: judgments.Kept) -> APIRout
         kept: judgments whose files can be fetched.
     """
     api = APIRouter(prefix="/api/v1")
+    _add_results(api, results)
+    _add_prediction(api, detectors)
+    _add_judgments(api, kept)
+    return api
 
+
+def _add_results(api: APIRouter, results: Path) -> None:
     @api.get("/leaderboard")
     def leaderboard(metric: Metric = "pixel_auroc", dataset: str = MVTEC) -> list[dict[str, Any]]:
         """Return every cell of the leaderboard for one metric, fractions in [0, 1]."""
@@ -61,6 +67,8 @@ def router(results: Path, detectors: Detectors, kept: judgments.Kept) -> APIRout
             raise HTTPException(404, f"the run {run_id!r} is damaged") from error
         return {"record": found.record, "metrics": _records(found.metrics)}
 
+
+def _add_prediction(api: APIRouter, detectors: Detectors) -> None:
     @api.get("/detectors")
     def names() -> list[str]:
         """Return the names of the detectors that /predict knows."""
@@ -98,6 +106,8 @@ def router(results: Path, detectors: Detectors, kept: judgments.Kept) -> APIRout
         said = judgments.answer(judged, at)
         return judgments.with_map(said, judged) if with_map else said
 
+
+def _add_judgments(api: APIRouter, kept: judgments.Kept) -> None:
     @api.get("/judgments/{token}/{name}", responses=_PROBLEMS)
     def judgment_file(
         token: Name,
@@ -112,8 +122,6 @@ def router(results: Path, detectors: Detectors, kept: judgments.Kept) -> APIRout
         content = judgments.download_bytes(judged, name, threshold, opacity)
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(content, media_type=judgments.FILES[name], headers=headers)
-
-    return api
 
 
 def _runs(results: Path) -> pd.DataFrame | None:

@@ -17,7 +17,7 @@ from rd4ad.inference.overlay import marked
 from rd4ad.web.live.detectors import Judgment
 from rd4ad.web.live.uploads import png
 
-_KEPT = 48
+_KEPT = 24
 
 
 class Kept:
