@@ -34,6 +34,7 @@ WITH_TORCH = (
     *("methods", "training", "benchmark", "inference.torch_engine", "evaluation.one_class"),
     *("sweeps.tasks", "sweeps.forecast", "sweeps.ray_engine"),
 )
+WITHOUT = ("methods.coreset",)
 WHEN_ASKED = ("rd4ad.cli", "rd4ad.inference.onnx_engine", "rd4ad.inference.detector")
 LAZY = {f"rd4ad.{name}": home for name, home in rd4ad._HOMES.items()}
 PAGES = [REPOSITORY / "app.py", *sorted((REPOSITORY / "pages").glob("*.py"))]
@@ -115,7 +116,8 @@ def test_folders_are_small_enough_to_see_at_a_glance():
 
 def needs_torch(module: str) -> bool:
     name = module.removeprefix("rd4ad.")
-    return name != module and any(name == one or name.startswith(one + ".") for one in WITH_TORCH)
+    is_below = any(name == one or name.startswith(one + ".") for one in WITH_TORCH)
+    return name != module and name not in WITHOUT and is_below
 
 
 def torch_in(names: set[str]) -> list[str]:

@@ -1,4 +1,6 @@
-"""A reverse-distillation detector as one ONNX graph: image in, anomaly map and score out; no torch.
+"""A detector as one ONNX graph: image in, anomaly map and score out; no torch.
+
+Reverse distillation and PatchCore have graphs.
 
 The graph follows from the tensors: their names say which kind of residual block it is and how many
 there are, their shapes how wide they are. So it is built for every backbone without the networks'
@@ -15,10 +17,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from rd4ad.catalogue import METHODS
 from rd4ad.data.images import IMAGENET_MEAN, IMAGENET_STD
 from rd4ad.inference.graph_nodes import Net, Weights
+from rd4ad.inference.memory_graph import MemorySearch, add_patches
 from rd4ad.inference.prediction import Calibration
-from rd4ad.scoring import Scoring, layers_name, smoothing, upsampling
+from rd4ad.scoring import IMAGE, Scoring, layers_name, smoothing, upsampling
 
 _COSINE_EPSILON = 1e-8  # torch.nn.functional.cosine_similarity: no norm counts as smaller
 
@@ -37,12 +41,12 @@ def build_graph(
 
     Its input is `image`, (B, S, S, 3) uint8 RGB, already resized to the S of the header. Its
     outputs, all float32, are `anomaly_map` (B, S, S), `score` (B,), and `distance_<layer>`
-    (B, h, w) of the scoring's layers. Its metadata hold what `describe` returns, as
-    JSON under the key `rd4ad`.
+    (B, h, w) of the scoring's layers; `distance_0` (B, 1, 1) where the method scores the whole
+    image. Its metadata hold what `describe` returns, as JSON under the key `rd4ad`.
 
     Args:
         header: a checkpoint's.
-        tensors: that checkpoint's bottleneck and student, named as in it.
+        tensors: that checkpoint's, named as in it.
         teacher_tensors: the teacher's, named as torchvision does.
         scoring: another one than the header's, for which its calibration does not hold.
 
@@ -55,16 +59,37 @@ def build_graph(
     trained, size_px = tuple(header["layers"]), header["size_px"]
     net = Net({f"teacher.{name}": value for name, value in teacher_tensors.items()} | {**tensors})
     features = _teacher(net, max(trained))
-    code = _bottleneck(net, [features[layer] for layer in trained], trained)
-    restored = _student(net, code, min(scoring.layers))
     sides = {layer: size_px // 2 ** (layer + 1) for layer in scoring.layers}
-    for layer, side in sides.items():
-        _distance(net, layer, features[layer], restored[layer], side)
+    if header["method"] == "reverse_distillation":
+        _compare(net, features, trained, sides)
+    else:
+        _search(net, features, header, scoring)
     _fuse(net, sides, scoring, size_px)
+    if scoring.score == "image":
+        sides |= {IMAGE: 1}
     outputs = {"anomaly_map": [size_px, size_px], "score": []} | {
         f"distance_{layer}": [side, side] for layer, side in sides.items()
     }
     return net.model([size_px, size_px, 3], outputs, describe(header, scoring))
+
+
+def build_patch_graph(
+    teacher_tensors: Weights, layers: tuple[int, ...], size_px: int, *, unit_length: bool
+) -> onnx.ModelProto:
+    """Return a model that gives the patches from which a memory is built, for `image` as above.
+
+    Its output is `patches`, (B, P, C) float32; see `rd4ad.methods.patchcore`.
+
+    Args:
+        teacher_tensors: the teacher's, named as torchvision does.
+        layers: those that are concatenated.
+        size_px: side of the images.
+        unit_length: whether each layer's features are scaled to length 1.
+    """
+    net = Net({f"teacher.{name}": value for name, value in teacher_tensors.items()})
+    patches = add_patches(net, _teacher(net, max(layers)), layers, unit_length)
+    net.node("Identity", patches, output="patches")
+    return net.model([size_px, size_px, 3], {"patches": ["positions", "channels"]}, {})
 
 
 def checked_scoring(header: Mapping[str, Any], scoring: Scoring | None = None) -> Scoring:
@@ -78,11 +103,12 @@ def checked_scoring(header: Mapping[str, Any], scoring: Scoring | None = None) -
         NoGraphError, ValueError: as `build_graph` does, but for the tensors.
     """
     scoring = scoring or Scoring(**header["scoring"])
-    if header["method"] != "reverse_distillation":
-        raise NoGraphError(f"a detector of the method {header['method']} has no graph: use torch")
-    if scoring.score not in ("max", "sum"):
-        raise NoGraphError(f"a graph scores by max or sum; got {scoring.score!r}")
-    if not set(scoring.layers) <= set(header["layers"]):
+    method = header["method"]
+    if method not in ("reverse_distillation", "patchcore", "patchcore_1"):
+        raise NoGraphError(f"a detector of the method {method} has no graph: use torch")
+    if scoring.score == "image" and method == "reverse_distillation":
+        raise NoGraphError(f"a graph of {method} scores by max or sum; got {scoring.score!r}")
+    if not set(scoring.layers) <= set(METHODS[method].map_layers(tuple(header["layers"]))):
         raise ValueError(
             f"the detector was trained on the layers {layers_name(header['layers'])}; "
             f"it cannot score {layers_name(scoring.layers)}"
@@ -149,6 +175,29 @@ def _teacher(net: Net, deepest: int) -> dict[int, str]:
             projected = net.convolve(x, *net.folded(f"{neck}.0", f"{neck}.1"), stride=1)
             features[layer] = net.relu(projected)
     return features
+
+
+def _compare(
+    net: Net, features: dict[int, str], trained: tuple[int, ...], sides: dict[int, int]
+) -> None:
+    """Add what reverse distillation does with the teacher's features, down to distance maps."""
+    code = _bottleneck(net, [features[layer] for layer in trained], trained)
+    restored = _student(net, code, min(sides))
+    for layer, side in sides.items():
+        _distance(net, layer, features[layer], restored[layer], side)
+
+
+def _search(
+    net: Net, features: dict[int, str], header: Mapping[str, Any], scoring: Scoring
+) -> None:
+    """Add what PatchCore does with the teacher's features, down to the distance map and score."""
+    layers = tuple(header["layers"])
+    patches = add_patches(net, features, layers, header["settings"].get("unit_length", False))
+    search = MemorySearch(net, net.tensor("memory.patches"))
+    name = f"distance_{layers[0]}"
+    search.distances(patches, header["size_px"] // 2 ** (layers[0] + 1), name)
+    if scoring.score == "image":
+        search.score(patches, name, f"distance_{IMAGE}")
 
 
 def _bottleneck(net: Net, features: list[str], layers: tuple[int, ...]) -> str:
@@ -237,6 +286,9 @@ def _fuse(net: Net, sides: dict[int, int], scoring: Scoring, size_px: int) -> No
     else:  # linear: upsampling and Gaussian are one matrix
         smooth = [net.both_sides(name, gaussian @ matrix) for name, matrix in grown.items()]
         net.node("Sum", *smooth, output="anomaly_map")
+    if scoring.score == "image":
+        net.node("Reshape", f"distance_{IMAGE}", net.constant([-1], np.int64), output="score")
+        return
     if scoring.score == "max":
         net.node("ReduceMax", "anomaly_map", axes=[1, 2], keepdims=0, output="score")
         return

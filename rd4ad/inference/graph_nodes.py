@@ -1,7 +1,7 @@
-"""The ONNX nodes that residual networks are made of, from weights in NumPy; no torch."""
+"""The ONNX nodes that detectors are made of, from weights in NumPy; no torch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class Net:
         self.tensors = tensors
         # One message from the start: its parts cannot be moved into another one, only copied.
         self._model = helper.make_model(
-            helper.make_graph([], "reverse_distillation", [], []),
+            helper.make_graph([], "rd4ad", [], []),
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=_IR_VERSION,
             producer_name="rd4ad",
@@ -72,6 +72,13 @@ class Net:
         self._graph.node.append(helper.make_node(kind, inputs, [output], output, **attributes))
         return output
 
+    def second(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node of two outputs and return the second's name."""
+        outputs = [f"{kind.lower()}_{len(self._graph.node)}_{n}" for n in (1, 2)]
+        node = helper.make_node(kind, inputs, outputs, outputs[0], **attributes)
+        self._graph.node.append(node)
+        return outputs[1]
+
     def folded(
         self, convolution: str, norm: str, axis: int = 0
     ) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -108,7 +115,7 @@ class Net:
         return self.node("MatMul", rows, self.constant(matrix.T), **named)
 
     def model(
-        self, image: list[int], outputs: dict[str, list[int]], about: dict[str, Any]
+        self, image: list[int], outputs: Mapping[str, Sequence[int | str]], about: dict[str, Any]
     ) -> onnx.ModelProto:
         """Return the finished model.
 

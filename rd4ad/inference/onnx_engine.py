@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from rd4ad.catalogue import entry_of
 from rd4ad.inference.checkpoint import (
     Header,
     find_teacher,
@@ -18,7 +20,7 @@ from rd4ad.inference.checkpoint import (
 from rd4ad.inference.graph import NoGraphError, build_graph, checked_scoring
 from rd4ad.inference.onnx_session import BATCH, OnnxModel, read_model, split_weights
 from rd4ad.inference.stored_weights import Tensors
-from rd4ad.scoring import Maps, Scoring, anomaly_maps
+from rd4ad.scoring import IMAGE, Maps, Scoring, anomaly_maps
 
 
 class OnnxEngine:
@@ -61,12 +63,13 @@ class OnnxEngine:
                 self._models[self.layers] = model
             else:
                 self.header = read_checkpoint(path)[0]
-                self.layers = tuple(self.header["layers"])
+                entry = entry_of(self.header["method"])
+                self.layers = entry.map_layers(tuple(self.header["layers"]))
                 self._model(checked_scoring(self.header).layers)  # what cannot run says so now
         self.method: str = self.header["method"]
         self.backbone: str = self.header["backbone"]
         self.float16: bool = self.header.get("float16", False)
-        self.settings: dict[str, Any] = {}  # of methods that have no graph
+        self.settings: dict[str, Any] = self.header.get("settings", {})
 
     def distances(self, images: NDArray[np.uint8], layers: tuple[int, ...]) -> dict[int, Maps]:
         """Return the distance maps (N, h, w) of some of its layers; see `Engine`.
@@ -76,7 +79,7 @@ class OnnxEngine:
         """
         with self._named():
             found = self._model(layers).run(images).distances
-        return {layer: found[layer] for layer in layers}
+        return {layer: found[layer] for layer in found if layer in layers or layer == IMAGE}
 
     def anomaly_maps(self, distances: Mapping[int, Maps], scoring: Scoring, size_px: int) -> Maps:
         """Return the anomaly maps (N, size_px, size_px); see `Engine`."""
@@ -102,7 +105,8 @@ class OnnxEngine:
     def _graph(self, layers: tuple[int, ...]) -> onnx.ModelProto:
         header, tensors = read_checkpoint(self._path)
         teacher = teacher_tensors(header, self._weights)
-        return build_graph(header, tensors, teacher, Scoring(layers=layers))
+        own = Scoring(**header["scoring"])
+        return build_graph(header, tensors, teacher, replace(own, layers=layers))
 
     @contextmanager
     def _named(self) -> Iterator[None]:

@@ -83,19 +83,27 @@ class OnnxModel:
         Raises:
             ValueError: its tensors do not fit each other, which some show at work alone.
         """
-        starts = range(0, len(images), BATCH)
-        with _refused():
-            parts = [self._session.run(None, {"image": images[i : i + BATCH]}) for i in starts]
-        found: dict[str, Any] = {
-            name: np.concatenate(column)
-            for name, column in zip(self._names, zip(*parts), strict=True)
-        }
+        found = self.outputs(images)
         distances = {
             int(name.removeprefix(_DISTANCE)): maps
             for name, maps in found.items()
             if name.startswith(_DISTANCE)
         }
         return Outputs(distances, found["anomaly_map"], found["score"])
+
+    def outputs(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """Return all outputs by name, the images (N, S, S, 3) along the first axis.
+
+        Raises:
+            ValueError: as `run`.
+        """
+        starts = range(0, len(images), BATCH)
+        with _refused():
+            parts = [self._session.run(None, {"image": images[i : i + BATCH]}) for i in starts]
+        return {
+            name: np.concatenate(column)
+            for name, column in zip(self._names, zip(*parts), strict=True)
+        }
 
 
 def read_model(path: Path) -> onnx.ModelProto:

@@ -83,8 +83,8 @@ class Gaussians(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the distances (N, P) of features (N, P, C)."""
-        centerd = (features - self.mean).transpose(0, 1)  # (P, N, C)
-        return torch.linalg.vector_norm(centerd @ self.whitening.mT, dim=2).T
+        centered = (features - self.mean).transpose(0, 1)  # (P, N, C)
+        return torch.linalg.vector_norm(centered @ self.whitening.mT, dim=2).T
 
     def fit(self, features: Tensor) -> None:
         """Take mean and shrunk covariance of features (N, P, C) at each position.

@@ -32,7 +32,7 @@ Memory and size, float32: P positions need P (d (d + 1) / 2 + d) numbers, 84 MB 
 2.5 GB for WideResNet-50-2 at 256 px. While fitting, the d chosen channels of all images wait at
 their own resolution in the session's cache, 0.4 MB per image for ResNet-18, and past the cache's
 budget in its file. That is less than running sums of outer products up to N = 2 d or so, and the
-covariance is that of centerd values, in float64.
+covariance is that of centered values, in float64.
 """
 
 from typing import Any
@@ -115,13 +115,13 @@ class Gaussians(nn.Module):
         found = []
         for part in range(0, x.shape[2], COMPARED_AT_ONCE):
             at = slice(part, part + COMPARED_AT_ONCE)
-            centerd = x[:, :, at] - self.mean[:, at]
-            white = torch.zeros_like(centerd)
+            centered = x[:, :, at] - self.mean[:, at]
+            white = torch.zeros_like(centered)
             first = 0
             for column in range(n_dimensions):  # all positions at once: none is unpacked
                 last = first + n_dimensions - column
                 entries = self.whitening[first:last, at]
-                white[:, column:].addcmul_(entries, centerd[:, column : column + 1])
+                white[:, column:].addcmul_(entries, centered[:, column : column + 1])
                 first = last
             found.append(torch.linalg.vector_norm(white, dim=1))
         return torch.cat(found, 1)

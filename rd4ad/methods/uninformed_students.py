@@ -41,7 +41,7 @@ What differs from the paper:
   patches that start every 4 px (8 px for p = 65); channels are a quarter of the paper's (32 and
   64). With p = 17, which has no pooling in the paper, 5x5, 3x3 and 2x2 kernels and two poolings
   take the place of 6x6, 5x5, 5x5 and 4x4. Images are continued past their border by its pixels.
-- e and v are not centerd: the means would shift all maps alike and make them negative. The paper
+- e and v are not centered: the means would shift all maps alike and make them negative. The paper
   takes means and deviations from held-out normal images.
 """
 

@@ -34,7 +34,7 @@ def folder(novelty_data, novelty_config, tmp_path_factory):
 
 
 @pytest.mark.parametrize("place", [(0, 0), (100, 200), (180, 20)])
-def test_a_drawing_is_centerd_wherever_it_was_drawn(place):
+def test_a_drawing_is_centered_wherever_it_was_drawn(place):
     digit = digit_pad.as_digit(stroke(*place, 100, 40))
     assert digit.shape == (28, 28)
     np.testing.assert_array_equal(digit, digit_pad.as_digit(stroke(50, 50, 100, 40)))
