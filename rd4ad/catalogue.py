@@ -81,12 +81,12 @@ METHODS = {
         source="Defard et al., ICPR Workshops 2021", has_one_map=True,
     ),
     "patchcore": Entry(
-        title="PatchCore 10%", home="rd4ad.methods.patchcore:PatchCore",
+        title="PatchCore-10%", home="rd4ad.methods.patchcore:PatchCore",
         source="Roth et al., CVPR 2022",
         layers=(2, 3), has_one_map=True, score="image",
     ),
     "patchcore_1": Entry(
-        title="PatchCore 1%", home="rd4ad.methods.patchcore:PatchCore1",
+        title="PatchCore-1%", home="rd4ad.methods.patchcore:PatchCore1",
         source="Roth et al., CVPR 2022",
         layers=(2, 3), has_one_map=True, score="image",
     ),

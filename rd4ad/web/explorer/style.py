@@ -20,13 +20,15 @@ KIND_NAMES = {
 # Okabe and Ito's colors, which stay apart for the color-blind; black would vanish on dark.
 _BLUE, _VERMILION, _GREEN, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 _PINK, _SKY, _YELLOW, _GRAY = "#CC79A7", "#56B4E9", "#B8A800", "#808080"
+_VIOLET = "#7A4FB5"
 COLORS = {
     "RD4AD": _BLUE, "PaDiM": _VERMILION, "SPADE": _GREEN, "CutPaste": _ORANGE, "RIAD": _PINK,
-    "MKD": _SKY, "US": _YELLOW, "MF": _GRAY,
+    "MKD": _SKY, "US": _YELLOW, "MF": _GRAY, "PatchCore-10%": _VIOLET, "PatchCore-1%": _VIOLET,
 }  # fmt: skip
 MARKERS = {
     "RD4AD": "circle", "PaDiM": "square", "SPADE": "diamond", "CutPaste": "triangle-up",
     "RIAD": "triangle-down", "MKD": "cross", "US": "x", "MF": "star",
+    "PatchCore-10%": "hexagon", "PatchCore-1%": "hexagon-open",
 }  # fmt: skip
 SERIES = (_BLUE, _VERMILION, _GREEN, _ORANGE, _PINK, _SKY, _YELLOW, _GRAY)
 """Colors for what is not a method, in order."""
@@ -37,7 +39,7 @@ ACCENT = _BLUE
 def color(method: str) -> str:
     """Return a method's one color; methods beyond the paper's share gray.
 
-    >>> color("RD4AD"), color("PatchCore")
+    >>> color("RD4AD"), color("SimpleNet")
     ('#0072B2', '#808080')
     """
     return COLORS.get(method, _GRAY)
