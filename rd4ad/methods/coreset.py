@@ -16,7 +16,7 @@ Rows = NDArray[np.float32]
 N_PROJECTED = 128  # columns that distances are computed on; amazon-science/patchcore-inspection
 _CANDIDATES = 192  # compared at once
 _CHOSEN = -1.0  # instead of a distance: never twice, even where rows are equal
-_CHUNK = 8192  # rows a matrix product: its result stays in a core's cache
+_AT_ONCE = 1 << 20  # results of a matrix product, 4 MB: they stay in a core's cache
 
 
 def greedy_coreset(rows: Rows, count: int, seed: int = 0) -> NDArray[np.int64]:
@@ -41,14 +41,13 @@ def greedy_coreset(rows: Rows, count: int, seed: int = 0) -> NDArray[np.int64]:
     if not 1 <= count <= len(rows):
         raise ValueError(f"a coreset of {len(rows)} rows has between 1 and as many; got {count}")
     points = _projected(rows, seed)
-    lengths = np.einsum("ij,ij->i", points, points)
-    nearest = _squared(points, lengths, points.mean(0, keepdims=True))
+    nearest = squared_distances(points, points.mean(0, keepdims=True))
     chosen = [int(nearest.argmax())]
-    nearest = _squared(points, lengths, points[chosen])
+    nearest = squared_distances(points, points[chosen])
     nearest[chosen] = _CHOSEN
     while len(chosen) < count:
-        picked = _next(points, lengths, nearest, count - len(chosen))
-        np.minimum(nearest, _squared(points, lengths, points[picked]), out=nearest)
+        picked = _next(points, nearest, count - len(chosen))
+        np.minimum(nearest, squared_distances(points, points[picked]), out=nearest)
         nearest[picked] = _CHOSEN
         chosen += picked
     return np.array(chosen)
@@ -63,24 +62,36 @@ def _projected(rows: Rows, seed: int) -> Rows:
     return projected
 
 
-def _squared(points: Rows, lengths: Rows, others: Rows) -> Rows:
-    """Return each point's squared distance (N,) to the nearest of the others."""
-    own = np.einsum("ij,ij->i", others, others)
+def squared_distances(points: Rows, others: Rows) -> Rows:
+    """Return each point's squared distance (N,) to the nearest of the others.
+
+    >>> squared_distances(np.float32([[0, 3]]), np.float32([[9, 9], [4, 0]])).tolist()
+    [25.0]
+
+    Args:
+        points: (N, D).
+        others: (M, D).
+    """
+    negative, own = -2 * others.T, np.einsum("ij,ij->i", others, others)
+    step = max(1, _AT_ONCE // len(others))
     found = np.empty(len(points), np.float32)
-    for start in range(0, len(points), _CHUNK):
-        here = slice(start, start + _CHUNK)
-        found[here] = (points[here] @ (-2 * others.T) + own).min(1)
-    return np.maximum(found + lengths, 0)
+    for start in range(0, len(points), step):
+        here = slice(start, start + step)
+        products = points[here] @ negative
+        products += own
+        found[here] = products.min(1)
+    return np.maximum(found + np.einsum("ij,ij->i", points, points), 0)
 
 
-def _next(points: Rows, lengths: Rows, nearest: Rows, at_most: int) -> list[int]:
+def _next(points: Rows, nearest: Rows, at_most: int) -> list[int]:
     """Return the next choices, as many as are certain, at least one."""
     n_candidates = min(_CANDIDATES, len(points) - 1)
     farthest = np.argpartition(-nearest, n_candidates)
     candidates = np.sort(farthest[:n_candidates])  # of equal ones the first
     bound = nearest[farthest[n_candidates]]
     distances = nearest[candidates].copy()
-    block, own = points[candidates], lengths[candidates]
+    block = points[candidates]
+    own = np.einsum("ij,ij->i", block, block)
     between = np.maximum(own[:, None] + own - 2 * block @ block.T, 0)
     picked: list[int] = []
     while len(picked) < min(at_most, n_candidates):
