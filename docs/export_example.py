@@ -5,7 +5,12 @@ Then:   python export_example.py bottle.onnx part.png map.tiff
 """
 
 import json
+import os
 import sys
+
+os.environ.setdefault(
+    "ORT_DISABLE_TELEMETRY", "1"
+)  # before the import
 
 import numpy as np
 import onnxruntime

@@ -6,7 +6,7 @@ The names below load on first use, so that `import rd4ad` is quick and needs no 
 from importlib import import_module
 from typing import Any
 
-from rd4ad.machine import sort_quickly
+from rd4ad.machine import keep_to_itself, sort_quickly
 
 __version__ = "0.1.0"
 
@@ -31,4 +31,5 @@ def __getattr__(name: str) -> Any:
     return home if name == "metrics" else getattr(home, name)
 
 
+keep_to_itself()
 sort_quickly()

@@ -56,9 +56,7 @@ class Recipe:
     @cached_property
     def _model(self) -> OnnxModel:
         tensors = read_tensors(WEIGHTS / f"{self.backbone}.safetensors")[1]
-        graph = build_patch_graph(
-            tensors, self.layers, self.size_px, unit_length=self.unit_length
-        )
+        graph = build_patch_graph(tensors, self.layers, self.size_px, unit_length=self.unit_length)
         return OnnxModel(*split_weights(graph))
 
     def patches(self, images: NDArray[np.uint8]) -> Patches:

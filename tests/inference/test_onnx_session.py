@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -50,3 +55,14 @@ def test_a_model_of_others_is_refused():
     )
     with pytest.raises(ValueError, match="none that rd4ad export wrote"):
         OnnxModel(*split_weights(other))
+
+
+def test_the_runtime_reports_nothing_to_its_makers(tmp_path):
+    """Where it does, it keeps what it will send in the home folder."""
+    checkpoint = Path("results/detectors/tile.safetensors").resolve()
+    code = f"from rd4ad import Detector; Detector.load({str(checkpoint)!r})"
+    switched_off = ("CI", "GITHUB_ACTIONS", "ORT_RUNNING_UNIT_TESTS", "ORT_DISABLE_TELEMETRY")
+    environment = {name: v for name, v in os.environ.items() if name not in switched_off}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
+    assert list(tmp_path.rglob("*")) == []
