@@ -92,7 +92,7 @@ def find_teacher(header: Mapping[str, Any], given: str | Path | None = None) -> 
 
     >>> header, _ = read_checkpoint(Path("results/detectors/tile.safetensors"))
     >>> find_teacher(header).name
-    'compact.safetensors'
+    'distilled.safetensors'
 
     Args:
         header: the checkpoint's.

@@ -126,7 +126,7 @@ def teacher_tensors(header: Header, weights: str | Path | None = None) -> Tensor
 
     >>> header, _ = read_checkpoint(Path("results/detectors/tile.safetensors"))
     >>> teacher_tensors(header)["conv1.weight"].shape
-    (20, 3, 7, 7)
+    (48, 3, 7, 7)
 
     Args:
         header: the checkpoint's.
