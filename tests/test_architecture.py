@@ -24,6 +24,7 @@ FLOW = (
     ["runs"],
     ["evaluation"],
     ["export"],
+    ["teach"],
     ["sweeps", "benchmark"],
     ["web.explorer"],
     ["web.live", "web.report"],

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import rd4ad
-from rd4ad.cli import data, detector, explorer, metrics, novelty, publish, results, sweep
+from rd4ad.cli import data, detector, explorer, metrics, novelty, publish, results, sweep, teach
 from rd4ad.cli.command import Command, UsageError
 
 _OPTIONAL = ("torch", "torchvision")
@@ -79,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     detector.add_train(commands)
     detector.add_evaluate(commands)
     detector.add_predict(commands)
+    teach.add_teach(commands)
     novelty.add_novelty(commands)
     sweep.add_sweep(commands)
     detector.add_export(commands)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from rd4ad.config import checked_size
 from rd4ad.home import WEIGHTS
-from rd4ad.inference.stored_weights import Tensors, unpack
+from rd4ad.inference.stored_weights import Tensors, pack, unpack
 from rd4ad.scoring import Scoring, checked_layers
 
 SCHEMA = 2
@@ -61,6 +62,25 @@ def _checked_header(path: Path, text: str) -> dict[str, Any]:
             "update rd4ad"
         )
     return header
+
+
+def write_checkpoint(path: Path, header: Header, tensors: Tensors, store: str = "float32") -> None:
+    """Write a checkpoint to `path` (.safetensors), beside it first and then renamed.
+
+    Args:
+        path: of the file.
+        header: what it says of itself.
+        tensors: float32.
+        store: float32, float16 or int8; see `stored_weights.pack`.
+
+    Raises:
+        ValueError: the name does not end in .safetensors, or no such way to store weights.
+        OSError: the folder cannot be written, or the disk is full; nothing half-written stays.
+    """
+    path = checked_name(path, ".safetensors")
+    packed = pack(tensors, store)
+    metadata = {"rd4ad": json.dumps(header, sort_keys=True)}
+    replace_file(path, lambda beside: save_file(packed, beside, metadata))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, str], Tensors]:

@@ -5,7 +5,6 @@ configuration, teacher's name and sha256, and calibration as JSON in its header.
 is not in it: fifteen categories share one teacher, which is found by name and compared by hash.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,18 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.numpy import save_file
 
 from rd4ad.config import ENGINES, checked_size
 from rd4ad.data.images import Picture, read_image, resize_image
 from rd4ad.inference import hub
-from rd4ad.inference.checkpoint import SCHEMA, Header, checked_name, read_checkpoint, replace_file
+from rd4ad.inference.checkpoint import SCHEMA, Header, read_checkpoint, write_checkpoint
 from rd4ad.inference.engine import Engine
 from rd4ad.inference.graph import NoGraphError
 from rd4ad.inference.hub import Evaluated
 from rd4ad.inference.onnx_engine import OnnxEngine
 from rd4ad.inference.prediction import Calibration, Prediction, predictions
-from rd4ad.inference.stored_weights import pack
 from rd4ad.scoring import Maps, Scoring
 
 
@@ -151,10 +148,7 @@ class Detector:
                 is an exported model's.
             OSError: the folder cannot be written, or the disk is full; nothing half-written stays.
         """
-        path = checked_name(path, ".safetensors")
-        tensors = pack(self.engine.tensors(), store)
-        metadata = {"rd4ad": json.dumps(self.header(), sort_keys=True)}
-        replace_file(path, lambda beside: save_file(tensors, beside, metadata))
+        write_checkpoint(Path(path), self.header(), self.engine.tensors(), store)
 
     def header(self) -> dict[str, Any]:
         """Return what a checkpoint says of itself, ready for JSON."""
@@ -280,9 +274,7 @@ class Detector:
             size_px=header["size_px"],
             scoring=Scoring(**header["scoring"]),
             teacher_file=header["teacher_file"],
-            calibration=Calibration(scores=tuple(kept["scores"]), quantile=kept["quantile"])
-            if kept
-            else None,
+            calibration=Calibration(**{**kept, "scores": tuple(kept["scores"])}) if kept else None,
             config=header["config"] if "config" in header else {"category": header["category"]},
         )
 

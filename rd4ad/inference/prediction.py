@@ -18,14 +18,18 @@ class Calibration:
     Args:
         scores: their scores, ascending.
         quantile: the share of normal images meant to stay under the threshold.
+        own_threshold: the threshold where it follows from the scores otherwise than as a quantile.
     """
 
     scores: tuple[float, ...]
     quantile: float
+    own_threshold: float | None = None
 
     @property
     def threshold(self) -> float:
         """The score above which an image is called anomalous."""
+        if self.own_threshold is not None:
+            return self.own_threshold
         return float(np.quantile(self.scores, self.quantile))
 
 

@@ -1,0 +1,77 @@
+"""`rd4ad teach`: a folder of photos of good parts becomes a calibrated detector."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rd4ad.cli.command import UsageError, add_command
+
+
+def add_teach(commands: Any) -> None:
+    """Add `rd4ad teach` to the command line."""
+    text = "Fit a detector to a folder of photos of good parts, and say what it would find."
+    parser = add_command(commands, "teach", _teach, text)
+    parser.add_argument("photos", type=Path, help="folder of photos of good parts, at least 5")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint to write, .safetensors")
+    text = "share of good parts that may be called defective"
+    parser.add_argument("--false-alarms", type=float, default=0.01, help=text)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _teach(options: argparse.Namespace) -> int:
+    from rd4ad.inference.checkpoint import checked_name
+    from rd4ad.teach.lesson import first_lesson
+    from rd4ad.teach.photos import read_photos
+
+    if not 0 < options.false_alarms <= 0.5:
+        raise UsageError(f"--false-alarms must lie in (0, 0.5]; got {options.false_alarms}")
+    checked_name(options.out, ".safetensors")
+    photos, problems = read_photos(options.photos)
+    for problem in problems:
+        print(f"skipped: {problem}", file=sys.stderr)
+    lesson = first_lesson(
+        photos,
+        rate=options.false_alarms,
+        on_step=lambda step: print(f"{step} ...", file=sys.stderr),
+    )
+    lesson.save(options.out)
+    if options.json:
+        print(json.dumps(_record(lesson)))
+    else:
+        print(_text(lesson))
+        print(f"wrote {options.out}: rd4ad predict {options.out} PHOTOS --out FOLDER")
+    return 0
+
+
+def _record(lesson: Any) -> dict[str, Any]:
+    appraisal = lesson.appraisal
+    return {
+        "n_photos": len(lesson.photos),
+        "findings": [vars(finding) for finding in lesson.findings],
+        "threshold": vars(lesson.threshold),
+        "least_alike": [lesson.photos[i].name for i in lesson.least_alike()],
+        "held_out_scores": lesson.held_out_scores.round(4).tolist(),
+        "painted": appraisal.table.round(4).to_dict("records"),
+        "painted_image_auroc": appraisal.image_auroc,
+        "painted_pixel_auroc": appraisal.pixel_auroc,
+        "painted_aupro": appraisal.aupro,
+    }
+
+
+def _text(lesson: Any) -> str:
+    lines = [f"{len(lesson.photos)} photos"]
+    for finding in lesson.findings:
+        names = f" ({', '.join(finding.photos[:5])})" if finding.photos else ""
+        lines.append(f"{finding.kind}: {finding.text}{names}")
+    least = ", ".join(lesson.photos[i].name for i in lesson.least_alike())
+    share = lesson.appraisal.found_by_size()
+    table = (100 * share).round().astype("Int64").to_string(na_rep="-")
+    lines += [
+        f"least like the others: {least}",
+        f"threshold {lesson.threshold.value:.3f}. {lesson.threshold.text}",
+        "painted defects found, percent, by size in pixels of 256 (synthetic, no real defect):",
+        table,
+    ]
+    return "\n".join(lines)
