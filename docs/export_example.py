@@ -8,13 +8,11 @@ import json
 import os
 import sys
 
-os.environ.setdefault(
-    "ORT_DISABLE_TELEMETRY", "1"
-)  # before the import
-
 import numpy as np
-import onnxruntime
 from PIL import Image
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import; otherwise it reports to its makers
+import onnxruntime
 
 model, picture, out = sys.argv[1:]
 session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])

@@ -117,8 +117,11 @@ def test_folders_are_small_enough_to_see_at_a_glance():
 
 def needs_torch(module: str) -> bool:
     name = module.removeprefix("rd4ad.")
-    is_below = any(name == one or name.startswith(one + ".") for one in WITH_TORCH)
-    return name != module and name not in WITHOUT and is_below
+    is_with, is_without = (
+        any(name == one or name.startswith(one + ".") for one in ones)
+        for ones in (WITH_TORCH, WITHOUT)
+    )
+    return name != module and is_with and not is_without
 
 
 def torch_in(names: set[str]) -> list[str]:

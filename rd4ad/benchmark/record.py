@@ -147,8 +147,8 @@ def _means(rows: pd.DataFrame, categories: list[str]) -> Row:
 def stored_fit(folder: Path, config: TrainingConfig) -> Row:
     """Return seconds and images of the first stored training of a case; nothing without one.
 
-    >>> stored_fit(Path("results/detectors"), TrainingConfig(backbone="compact"))["fit"]
-    'stored: 100 epochs'
+    >>> stored_fit(Path("results/detectors"), TrainingConfig(backbone="distilled"))["fit"]
+    'stored: 60 epochs'
 
     Raises:
         ValueError: a file that is not a whole checkpoint.

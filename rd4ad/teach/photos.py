@@ -15,7 +15,7 @@ from rd4ad.data.images import in_threads, read_image, resize_image
 AT_LEAST, ENOUGH, AT_MOST = 5, 20, 500
 """Photos without which nothing is fitted, from which on numbers settle, and that are kept."""
 _SMALL_PX = 32
-_SAME_LEVELS = 1.5  # mean difference of small photos, of 255, under which two are one
+_SAME_LEVELS = 0.7  # spread of the difference of small photos, of 255, under which two are one
 _BLURRED = 0.35  # of the median sharpness
 _CLIPPED = 0.25  # more of the picture than in the median photo
 _ALIGNED = 0.5  # median correlation with the mean photo
@@ -136,7 +136,7 @@ def _alike(photos: Sequence[Photo]) -> Iterable[Finding]:
     again = [
         photo.name
         for i, photo in enumerate(photos)
-        if i and np.abs(small[:i] - photo.small).mean((1, 2)).min() < _SAME_LEVELS
+        if i and (small[:i] - photo.small).std((1, 2)).min() < _SAME_LEVELS
     ]
     if again:
         text = (

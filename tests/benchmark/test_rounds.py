@@ -72,7 +72,7 @@ def test_without_stored_runs_there_are_no_metrics(record):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--methods", "patchcore"), "method must be one of reverse_distillation"),
+        (("--methods", "simplenet"), "method must be one of reverse_distillation"),
         (("--backbone", "resnet19"), "backbone must be one of"),
         (("--size-px", "100"), "try 96"),
         (("--rounds", "0"), "rounds must be 1 or more; got 0"),

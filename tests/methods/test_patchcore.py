@@ -18,8 +18,9 @@ SIZE_PX = 64
 
 def images(n, seed=0):
     rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (n, 8, 8, 3), np.uint8)
-    return coarse.repeat(8, 1).repeat(8, 2)
+    coarse = rng.integers(0, 240, (n, 8, 8, 3), np.uint8)
+    noise = rng.integers(0, 16, (n, 64, 64, 3), np.uint8)  # no two patches are equal
+    return coarse.repeat(8, 1).repeat(8, 2) + noise
 
 
 def method_with_memory(n_rows=40, unit_length=False, layers=(2, 3)):

@@ -20,10 +20,10 @@ KIND_NAMES = {
 # Okabe and Ito's colors, which stay apart for the color-blind; black would vanish on dark.
 _BLUE, _VERMILION, _GREEN, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 _PINK, _SKY, _YELLOW, _GRAY = "#CC79A7", "#56B4E9", "#B8A800", "#808080"
-_VIOLET = "#7A4FB5"
+_VIOLET, _BROWN = "#7A4FB5", "#8B5A2B"
 COLORS = {
     "RD4AD": _BLUE, "PaDiM": _VERMILION, "SPADE": _GREEN, "CutPaste": _ORANGE, "RIAD": _PINK,
-    "MKD": _SKY, "US": _YELLOW, "MF": _GRAY, "PatchCore-10%": _VIOLET, "PatchCore-1%": _VIOLET,
+    "MKD": _SKY, "US": _YELLOW, "MF": _GRAY, "PatchCore-10%": _VIOLET, "PatchCore-1%": _BROWN,
 }  # fmt: skip
 MARKERS = {
     "RD4AD": "circle", "PaDiM": "square", "SPADE": "diamond", "CutPaste": "triangle-up",

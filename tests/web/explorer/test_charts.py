@@ -74,9 +74,9 @@ def test_kinds_of_metrics_differ_by_their_mark_and_methods_by_shape_too():
     assert set(symbols) == {"circle-open", "circle", "square-dot"}
 
 
-def test_every_method_of_the_paper_has_a_color_and_a_shape_of_its_own():
-    assert len(set(style.COLORS.values())) == len(style.COLORS) == 8
-    assert len(set(style.MARKERS.values())) == len(style.MARKERS) == 8
+def test_every_method_has_a_color_and_a_shape_of_its_own():
+    assert len(set(style.COLORS.values())) == len(style.COLORS) == 10
+    assert len(set(style.MARKERS.values())) == len(style.MARKERS) == 10
 
 
 def test_costs_of_papers_and_of_this_host_stand_side_by_side():
