@@ -33,7 +33,7 @@ FLOW = (
 )
 WITH_TORCH = (
     *("methods", "training", "benchmark", "inference.torch_engine", "evaluation.one_class"),
-    *("sweeps.tasks", "sweeps.forecast", "sweeps.ray_engine"),
+    *("teach.student", "sweeps.tasks", "sweeps.forecast", "sweeps.ray_engine"),
 )
 WITHOUT = ("methods.coreset",)
 WHEN_ASKED = ("rd4ad.cli", "rd4ad.inference.onnx_engine", "rd4ad.inference.detector")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rd4ad.cli.command import UsageError, add_command
+from rd4ad.cli.command import Bars, UsageError, add_command
 
 
 def add_teach(commands: Any) -> None:
@@ -17,6 +17,8 @@ def add_teach(commands: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, help="checkpoint to write, .safetensors")
     text = "share of good parts that may be called defective"
     parser.add_argument("--false-alarms", type=float, default=0.01, help=text)
+    text = "also train reverse distillation, at most so many minutes, and keep the better one"
+    parser.add_argument("--minutes", type=float, default=0.0, help=text)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -27,6 +29,8 @@ def _teach(options: argparse.Namespace) -> int:
 
     if not 0 < options.false_alarms <= 0.5:
         raise UsageError(f"--false-alarms must lie in (0, 0.5]; got {options.false_alarms}")
+    if not 0 <= options.minutes <= 600:
+        raise UsageError(f"--minutes must lie in [0, 600]; got {options.minutes}")
     checked_name(options.out, ".safetensors")
     photos, problems = read_photos(options.photos)
     for problem in problems:
@@ -37,17 +41,60 @@ def _teach(options: argparse.Namespace) -> int:
         on_step=lambda step: print(f"{step} ...", file=sys.stderr),
     )
     lesson.save(options.out)
+    comparison = _compare(lesson, options) if options.minutes else None
     if options.json:
-        print(json.dumps(_record(lesson)))
+        print(json.dumps(_record(lesson, comparison)))
     else:
         print(_text(lesson))
+        if comparison:
+            print(_compared_text(comparison))
         print(f"wrote {options.out}: rd4ad predict {options.out} PHOTOS --out FOLDER")
     return 0
 
 
-def _record(lesson: Any) -> dict[str, Any]:
+def _compare(lesson: Any, options: argparse.Namespace) -> Any:
+    """Train the student, and let it take the place of the memory's checkpoint if it is better."""
+    from rd4ad.teach.student import compared
+
+    beside = options.out.with_name(f"{options.out.stem}.student.safetensors")
+    with Bars() as bars:
+        found = compared(
+            lesson,
+            beside,
+            minutes=options.minutes,
+            rate=options.false_alarms,
+            on_progress=bars.training,
+        )
+    if found.is_student_better:
+        beside.replace(options.out)
+    else:
+        beside.unlink()
+    return found
+
+
+def _compared_text(comparison: Any) -> str:
+    lines = [
+        "synthetic: painted defects in photos that neither saw, image AUROC / pixel AUROC / PRO:"
+    ]
+    names = f"reverse distillation, {comparison.n_epochs} epochs", "memory of patches"
+    for name, found in zip(names, (comparison.student, comparison.memory), strict=True):
+        values = (found.image_auroc, found.pixel_auroc, found.aupro)
+        lines.append(f"  {name}: " + " / ".join(f"{100 * value:.1f}" for value in values))
+    lines.append(f"kept: {names[0] if comparison.is_student_better else names[1]}")
+    return "\n".join(lines)
+
+
+def _record(lesson: Any, comparison: Any) -> dict[str, Any]:
     appraisal = lesson.appraisal
-    return {
+    students = {}
+    if comparison:
+        students = {
+            "student_epochs": comparison.n_epochs,
+            "is_student_kept": comparison.is_student_better,
+            "student_painted_image_auroc": comparison.student.image_auroc,
+            "student_painted_pixel_auroc": comparison.student.pixel_auroc,
+        }
+    return students | {
         "n_photos": len(lesson.photos),
         "findings": [vars(finding) for finding in lesson.findings],
         "threshold": vars(lesson.threshold),

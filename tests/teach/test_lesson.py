@@ -1,5 +1,6 @@
 """The whole way from photos to a detector, on generated parts."""
 
+import json
 import subprocess
 import sys
 
@@ -97,3 +98,21 @@ def test_no_torch_is_needed(tmp_path):
         "assert not {'torch', 'streamlit', 'gradio'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_student_is_trained_beside_it_and_the_better_one_is_kept(photos, tmp_path, capsys):
+    for photo in photos:
+        Image.fromarray(photo.image).save(tmp_path / photo.name)
+    out = tmp_path / "nut.safetensors"
+    assert main(["teach", str(tmp_path), "--out", str(out), "--minutes", "0.1", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["student_epochs"] >= 1
+    kept = "reverse_distillation" if record["is_student_kept"] else "patchcore"
+    assert Detector.load(out).engine.method == kept
+    assert [path.name for path in tmp_path.glob("*.safetensors")] == ["nut.safetensors"]
+
+
+@pytest.mark.parametrize("options", [("--minutes", "-1"), ("--false-alarms", "0.7")])
+def test_values_out_of_range_are_refused_before_any_work(options, tmp_path, capsys):
+    assert main(["teach", str(tmp_path), "--out", "a.safetensors", *options]) == 2
+    assert "must lie in" in capsys.readouterr().err
