@@ -40,7 +40,7 @@ class Recipe:
     layers: tuple[int, ...] = (2, 3)
     size_px: int = 256
     n_rows: int = 4096
-    unit_length: bool = True
+    unit_length: bool = False
     seed: int = 0
 
     @property
