@@ -172,5 +172,6 @@ def test_the_models_own_word_follows_the_new_threshold(tiny_checkpoint, tiny_dat
     (tmp_path / "a.onnx").write_bytes(text)
     said = OnnxModel(*split_weights(read_model(tmp_path / "a.onnx"))).description
     assert said["threshold"] == 2.0
-    assert said["calibration"] == {"scores": [1.0, 3.0], "quantile": 0.5}
+    kept = {"scores": [1.0, 3.0], "quantile": 0.5, "own_threshold": None}
+    assert said["calibration"] == kept
     assert said["size_px"] == about["size_px"]
