@@ -27,7 +27,8 @@ from rd4ad.inference.detector import Detector
 from rd4ad.machine import memory_bytes, processor
 from rd4ad.metrics.category import MetricRow, category_metrics, curve_points, metric_grid
 from rd4ad.runs.comparison import with_intervals
-from rd4ad.runs.store import Run, decode, encode, run_id, write_run
+from rd4ad.runs.run import Run, decode, encode
+from rd4ad.runs.store import run_id, write_run
 from rd4ad.scoring import Maps, Scoring, anomaly_maps, layers_name, scores
 
 OnCount = Callable[[str, int, int], None]
@@ -234,6 +235,9 @@ def _threshold_note(detector: Detector) -> str:
     if detector.calibration is None:
         return "none: every normal image was trained on"
     n = len(detector.calibration.scores)
+    if detector.calibration.own_threshold is not None:
+        rate = 1 - detector.calibration.quantile
+        return f"for false alarms at a rate of {rate:g}, from {n} held-out normal images"
     return f"{detector.calibration.quantile:g} quantile of {n} held-out normal images"
 
 

@@ -44,7 +44,8 @@ from rd4ad.methods.method import teacher_of
 from rd4ad.metrics import image_metrics
 from rd4ad.metrics.category import MetricRow, category_metrics, curve_points
 from rd4ad.runs.comparison import with_intervals
-from rd4ad.runs.store import Run, decode, encode, read_run, run_id, write_run
+from rd4ad.runs.run import Run, decode, encode
+from rd4ad.runs.store import read_run, run_id, write_run
 from rd4ad.scoring import Maps, Scoring, fused_maps, layers_name, scaled_sigma, scores
 from rd4ad.training.category import calibrate, new_method, record_of
 from rd4ad.training.session import OnProgress, Reporter, Session, TrainingProgress, remove_states

@@ -20,7 +20,7 @@ class HubError(OSError):
 
 
 class Evaluated(Protocol):
-    """What a card takes of a stored run; `rd4ad.runs.store.Run` has it."""
+    """What a card takes of a stored run; `rd4ad.runs.run.Run` has it."""
 
     @property
     def record(self) -> dict[str, Any]:

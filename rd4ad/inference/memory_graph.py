@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rd4ad.inference.graph_nodes import Net
+from rd4ad.methods.coreset import N_NEIGHBORS, SEARCHED_AT_ONCE
 
-N_NEIGHBORS = 9  # of the nearest patch; see rd4ad.methods.patchcore
-_SEARCHED_AT_ONCE = 4096  # rows of the memory: their distances to an image's patches take 16 MB
 _EPSILON = 1e-12  # torch.nn.functional.normalize: no length counts as smaller
 
 
@@ -55,8 +54,8 @@ class MemorySearch:
     def __init__(self, net: Net, memory: NDArray[np.float64]) -> None:
         self.net = net
         self.n_rows, self.n_channels = memory.shape
-        starts = range(0, self.n_rows, _SEARCHED_AT_ONCE)
-        parts = [memory[i : i + _SEARCHED_AT_ONCE] for i in starts]
+        starts = range(0, self.n_rows, SEARCHED_AT_ONCE)
+        parts = [memory[i : i + SEARCHED_AT_ONCE] for i in starts]
         self._blocks = [
             (net.constant(part), net.constant(-np.square(part).sum(1) / 2)) for part in parts
         ]

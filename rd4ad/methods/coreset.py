@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.float32]
 
+N_NEIGHBORS = 9
+"""Rows around the nearest one that weigh an image's score; b in rd4ad.methods.patchcore."""
+SEARCHED_AT_ONCE = 4096
+"""Rows of a memory: their distances to the 1,024 patches of an image take 16 MB."""
 N_PROJECTED = 128  # columns that distances are computed on; amazon-science/patchcore-inspection
 _CANDIDATES = 192  # compared at once
 _CHOSEN = -1.0  # instead of a distance: never twice, even where rows are equal

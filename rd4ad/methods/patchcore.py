@@ -43,12 +43,9 @@ from torch import Tensor, nn
 from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import DatasetError
 from rd4ad.methods.backbones import Teacher, backbone_named
-from rd4ad.methods.coreset import greedy_coreset
+from rd4ad.methods.coreset import N_NEIGHBORS, SEARCHED_AT_ONCE, greedy_coreset
 from rd4ad.methods.method import Method, Session
 from rd4ad.scoring import IMAGE, checked_layers
-
-N_NEIGHBORS = 9  # b of eq. 7
-SEARCHED_AT_ONCE = 4096  # rows of the memory; with 1024 positions their distances take 16 MB
 
 
 class PatchCore(Method):

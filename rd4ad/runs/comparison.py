@@ -20,7 +20,8 @@ from rd4ad.metrics import (
     pixel_statistics,
 )
 from rd4ad.metrics.significance import N_RESAMPLES
-from rd4ad.runs.store import METRIC_COLUMNS, Run, own_rows, write_run
+from rd4ad.runs.run import METRIC_COLUMNS, Run, own_rows
+from rd4ad.runs.store import write_run
 
 NOT_STORED = "no interval stored: evaluate again, or `rd4ad results intervals`"
 SETTING = (
@@ -46,7 +47,7 @@ def with_intervals(
     [[0.5, 1.0]]
 
     Args:
-        table: with `rd4ad.runs.store.METRIC_COLUMNS`; the rows of other scorings stay as they are.
+        table: with `rd4ad.runs.run.METRIC_COLUMNS`; the rows of other scorings stay as they are.
         scoring: the run's own, as its record has it.
         labels: (N,) of the test images, 0 normal, 1 defect.
         scores: (N,) of the test images at the run's own scoring.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rd4ad.data.folders import DatasetError, Sample, open_category
 from rd4ad.data.images import read_image, read_masks, resize_image
 from rd4ad.data.parts import PARTS, nominal_mask, render
-from rd4ad.runs.store import Run
+from rd4ad.runs.run import Run
 
 GENERATED = "Generated parts"
 _DRAWN = re.compile(r"test/(?P<kind>\w+)/(?P<number>\d{1,6})\.png")

@@ -23,7 +23,8 @@ from rd4ad.catalogue import METHODS
 from rd4ad.config import TrainingConfig
 from rd4ad.inference.checkpoint import replace_file
 from rd4ad.metrics.category import DEFINITIONS
-from rd4ad.runs.store import Run, naming_damaged_file, read_run
+from rd4ad.runs.run import Run, naming_damaged_file
+from rd4ad.runs.store import read_run
 from rd4ad.scoring import layers_name
 
 _KEYS = ("run_id", "method", "dataset", "category", "backbone")

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from rd4ad.runs.index import BrokenRun, scan_runs
-from rd4ad.runs.store import Run, read_run
+from rd4ad.runs.run import Run
+from rd4ad.runs.store import read_run
 
 
 @dataclass

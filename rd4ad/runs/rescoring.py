@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rd4ad import metrics
 from rd4ad.metrics.category import category_metrics
-from rd4ad.runs.store import Run
+from rd4ad.runs.run import Run
 from rd4ad.scoring import Maps, Scoring, anomaly_maps, scores
 
 Masks = NDArray[np.bool_]

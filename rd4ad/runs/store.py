@@ -20,156 +20,37 @@ import json
 import os
 import re
 import shutil
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pyarrow import ArrowException, parquet
+from pyarrow import parquet
 
 from rd4ad.metrics import PixelStatistics
+from rd4ad.runs.run import (
+    CURVE_COLUMNS,
+    IMAGE_COLUMNS,
+    METRIC_COLUMNS,
+    Run,
+    encode,
+    naming_damaged_file,
+    own_rows,
+    require,
+    with_columns,
+)
 
 SCHEMA = 1
-METRIC_COLUMNS = (
-    "layers", "fusion", "smoothing", "metric", "definition", "value", "ci_low", "ci_high", "reason",
-)  # fmt: skip
-IMAGE_COLUMNS = ("image", "defect_type", "label", "score")
-CURVE_COLUMNS = ("curve", "x", "y", "threshold")
 RECORD_KEYS = (
     "run_id", "method", "dataset", "category", "backbone", "size_px", "seed", "config", "scoring",
     "teacher_sha256", "n_test_images", "commit", "versions", "host_cpu", "seconds", "peak_mib",
 )  # fmt: skip
 _FILES = ("run.json", "metrics.csv", "images.parquet", "curves.parquet", "distances.npz")
-_DAMAGED = (  # what damaged JSON, CSV, Parquet and zip files raise; each was seen
-    OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, RuntimeError,
-    BadZipFile, zlib.error, ArrowException,
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Run:
-    """A complete run folder; `record` and `metrics` are in memory, the rest is read on demand.
-
-    `write_run` shows one.
-
-    Args:
-        path: its folder.
-        record: run.json.
-        metrics: metrics.csv, with the further column `is_default`: the run's own layers, fusion and
-            smoothing.
-    """
-
-    path: Path
-    record: dict[str, Any]
-    metrics: pd.DataFrame
-
-    def images(self) -> pd.DataFrame:
-        """Return one row a test image.
-
-        Raises:
-            ValueError: the file is damaged; the message names it. So do the methods below.
-        """
-        return self._table("images.parquet", IMAGE_COLUMNS)
-
-    def curves(self) -> pd.DataFrame:
-        """Return the points of the run's curves."""
-        return self._table("curves.parquet", CURVE_COLUMNS)
-
-    def distances(self) -> dict[int, NDArray[np.float32]]:
-        """Return the distance maps by layer, (N, h, w) float32."""
-        arrays = self._arrays("layer", "scale")
-        with naming_damaged_file(self.path / "distances.npz"):
-            layers = sorted(int(key.removeprefix("layer")) for key in arrays if "layer" in key)
-            return {k: decode(arrays[f"layer{k}"], arrays[f"scale{k}"]) for k in layers}
-
-    def masks(self) -> NDArray[np.bool_] | None:
-        """Return the masks (N, S, S), True where defective; None where the run keeps none."""
-        return self._arrays("masks").get("masks")
-
-    def statistics(self) -> PixelStatistics | None:
-        """Return the histograms of its images' pixels; None where the run keeps none."""
-        path = self.path / "statistics.npz"
-        if not path.exists():
-            return None
-        with (
-            naming_damaged_file(path),
-            path.open("rb") as file,
-            np.load(file, allow_pickle=False) as arrays,
-        ):
-            found = {field.name: arrays[field.name] for field in fields(PixelStatistics)}
-            return PixelStatistics(**found)
-
-    def check(self) -> None:
-        """Read every file whole.
-
-        Raises:
-            ValueError: one is damaged, or they do not belong together; the message says which.
-        """
-        n_images = len(self.images())
-        self.curves()
-        stacks = {f"layer {layer}": stack for layer, stack in self.distances().items()}
-        masks = self.masks()
-        for name, stack in (stacks if masks is None else stacks | {"masks": masks}).items():
-            if stack.ndim != 3 or len(stack) != n_images:
-                raise ValueError(
-                    f"{self.path / 'distances.npz'}: {name} has the shape {stack.shape}; "
-                    f"expected three axes, the first of the {n_images} images in images.parquet"
-                )
-        statistics = self.statistics()
-        if statistics is not None and statistics.n_images != n_images:
-            raise ValueError(
-                f"{self.path / 'statistics.npz'}: expected histograms of the {n_images} images in "
-                f"images.parquet, found {statistics.n_images}"
-            )
-
-    def _table(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
-        with naming_damaged_file(self.path / name) as path:
-            return with_columns(pd.read_parquet(path), columns)
-
-    def _arrays(self, *starts: str) -> dict[str, Any]:
-        with (
-            naming_damaged_file(self.path / "distances.npz") as path,
-            path.open("rb") as file,
-            np.load(file, allow_pickle=False) as arrays,
-        ):
-            return {key: arrays[key] for key in arrays if key.startswith(starts)}
-
-
-def encode(stack: NDArray[np.floating]) -> tuple[NDArray[np.uint16], np.float32]:
-    """Return a non-negative array as 16-bit codes and the step between them, its maximum / 65535.
-
-    >>> codes, step = encode(np.array([0.0, 0.5, 1.0]))
-    >>> codes.tolist()
-    [0, 32768, 65535]
-
-    Half as large as float32, and 8 to 16 times finer than float16 where distance maps have their
-    values. Rounding to float16 moved an image AUROC by 4e-4 (docs/LOG.md). Values below zero, which
-    are cosines rounded to over one, become zero.
-
-    Raises:
-        ValueError: a value is not finite.
-    """
-    if not np.isfinite(stack).all():
-        raise ValueError("distance maps hold NaN or infinity; nothing is stored")
-    step = np.float32(stack.max() / 65535)
-    step = step if step > 0 else np.float32(1)
-    return np.rint(np.maximum(stack, 0) / step).astype(np.uint16), step
-
-
-def decode(codes: NDArray[np.uint16], step: np.float32) -> NDArray[np.float32]:
-    """Return the array (float32) that `encode` was given, rounded to its codes.
-
-    >>> decode(*encode(np.array([0.0, 0.25, 1.0]))).round(4).tolist()
-    [0.0, 0.25, 1.0]
-    """
-    decoded: NDArray[np.float32] = codes.astype(np.float32) * np.float32(step)
-    return decoded
 
 
 def run_id(determining: Mapping[str, Any]) -> str:
@@ -231,7 +112,7 @@ def write_run(
         ValueError: columns or keys are missing, or the run is there with other metrics.
         OSError: it cannot be written; nothing half-written stays.
     """
-    _require(record, RECORD_KEYS)
+    require(record, RECORD_KEYS)
     if not re.fullmatch(r"\w[\w.-]*", str(record["run_id"]), re.ASCII):
         raise ValueError(f"{record['run_id']!r} is no run id: expected letters, digits, _ . -")
     target = results / "runs" / str(record["run_id"])
@@ -316,7 +197,7 @@ def read_run(path: Path) -> Run:
         metrics = with_columns(_read_metrics(path / "metrics.csv"), METRIC_COLUMNS)
     for name, columns in (("images.parquet", IMAGE_COLUMNS), ("curves.parquet", CURVE_COLUMNS)):
         with naming_damaged_file(path / name):
-            _require(parquet.read_schema(path / name).names, columns)
+            require(parquet.read_schema(path / name).names, columns)
     with naming_damaged_file(path / "distances.npz"), ZipFile(path / "distances.npz") as archive:
         archive.namelist()
     if (path / "statistics.npz").exists():
@@ -328,27 +209,12 @@ def read_run(path: Path) -> Run:
     return Run(path, record, metrics.assign(is_default=own_rows(metrics, record["scoring"])))
 
 
-@contextmanager
-def naming_damaged_file(path: Path) -> Iterator[Path]:
-    """Turn whatever a damaged file raises into a ValueError that names the file.
-
-    >>> with naming_damaged_file(Path("run.json")):
-    ...     json.loads("{")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    ValueError: run.json cannot be read: Expecting property name ...
-    """
-    try:
-        yield path
-    except _DAMAGED as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-
-
 def _checked_record(record: Any, folder: str) -> dict[str, Any]:
     if not isinstance(record, dict) or not isinstance(record.get("schema"), int):
         raise ValueError("expected an object with an integer `schema`")
     if record["schema"] > SCHEMA:
         raise ValueError(f"schema {record['schema']} is newer than {SCHEMA}: update rd4ad")
-    _require(record, RECORD_KEYS)
+    require(record, RECORD_KEYS)
     if record["run_id"] != folder:
         raise ValueError(
             f"it is of {record['run_id']!r}: a run folder has its run's id as its name"
@@ -356,15 +222,8 @@ def _checked_record(record: Any, folder: str) -> dict[str, Any]:
     for key in ("scoring", "config", "versions"):
         if not isinstance(record[key], dict):
             raise ValueError(f"expected `{key}` to be an object")
-    _require(record["scoring"], ("layers", "fusion", "sigma_px"))
+    require(record["scoring"], ("layers", "fusion", "sigma_px"))
     return record
-
-
-def _require(there: Iterable[str], needed: Iterable[str]) -> None:
-    present = set(there)
-    lacking = [name for name in needed if name not in present]
-    if lacking:
-        raise ValueError(f"lacking: {', '.join(lacking)}")
 
 
 def _read_metrics(path: Path) -> pd.DataFrame:
@@ -375,30 +234,3 @@ def _read_metrics(path: Path) -> pd.DataFrame:
         na_values={number: [""] for number in numbers},
         dtype=dict.fromkeys(METRIC_COLUMNS, str) | dict.fromkeys(numbers, float),
     )
-
-
-def own_rows(metrics: pd.DataFrame, scoring: Mapping[str, Any]) -> "pd.Series[bool]":
-    """Return which metrics are at a run's own scoring, as its record has it.
-
-    >>> rows = pd.DataFrame({"layers": ["1", "2"], "fusion": "sum", "smoothing": 4.0})
-    >>> own_rows(rows, {"layers": "2", "fusion": "sum", "sigma_px": 4.0}).tolist()
-    [False, True]
-    """
-    return (
-        (metrics.layers == scoring["layers"])
-        & (metrics.fusion == scoring["fusion"])
-        & (metrics.smoothing == scoring["sigma_px"])
-    )
-
-
-def with_columns(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Return these columns of the frame.
-
-    >>> with_columns(pd.DataFrame({"a": [1], "b": [2], "c": [3]}), ("c", "a")).columns.tolist()
-    ['c', 'a']
-
-    Raises:
-        ValueError: some are not there; the message names them.
-    """
-    _require(frame.columns, columns)
-    return frame[list(columns)]

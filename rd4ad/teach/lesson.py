@@ -19,7 +19,7 @@ from rd4ad.teach.photos import Finding, Photo, findings, images_of
 from rd4ad.teach.threshold import Threshold, threshold_for
 
 OnStep = Callable[[str], None]
-N_FOLDS = 5
+N_FOLDS = 5  # at most the fewest photos, `photos.AT_LEAST`
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,13 +107,14 @@ def first_lesson(
     on_step("fitting the memory")
     memory = recipe.memory(patches)
     on_step("scoring each photo by the others")
-    good_maps = recipe.held_out_maps(patches, N_FOLDS)
+    fold_of = np.arange(len(photos)) % N_FOLDS
+    memories = recipe.memories_without(patches, fold_of)
+    good_maps = recipe.held_out_maps(patches, fold_of, memories)
     threshold = threshold_for(good_maps.max((1, 2)).tolist(), rate)
     on_step("painting defects")
-    is_out = np.arange(len(photos)) % N_FOLDS == 0
-    defects = painted(images[is_out])
+    defects = painted(images[fold_of == 0])
     defect_patches = recipe.patches(np.stack([one.image for one in defects]))
-    defect_maps = recipe.maps(defect_patches, recipe.memory(patches[~is_out]))
+    defect_maps = recipe.maps(defect_patches, memories[0])
     return Lesson(
         photos=tuple(photos),
         findings=tuple(found),

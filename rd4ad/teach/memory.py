@@ -75,20 +75,28 @@ class Recipe:
         distances = distances.reshape(-1, self.side, self.side)
         return anomaly_maps({self.layers[0]: distances}, self.scoring, self.size_px)
 
-    def held_out_maps(self, patches: Patches, n_folds: int = 5) -> Maps:
-        """Return every photo's anomaly map by a memory that lacks it, (N, S, S).
-
-        Photos are left out by folds: photo i with all of i + `n_folds`, i + 2 `n_folds`, ...
+    def memories_without(self, patches: Patches, fold_of: NDArray[np.int64]) -> list[Patches]:
+        """Return a memory (M, C) for each fold, of the photos outside it.
 
         Args:
-            patches: (N, P, C), N at least 2.
-            n_folds: memories that are built.
+            patches: (N, P, C).
+            fold_of: (N,) each photo's fold, from 0 on.
         """
-        n_folds = min(n_folds, len(patches))
+        return [self.memory(patches[fold_of != fold]) for fold in range(int(fold_of.max()) + 1)]
+
+    def held_out_maps(
+        self, patches: Patches, fold_of: NDArray[np.int64], memories: list[Patches]
+    ) -> Maps:
+        """Return every photo's anomaly map by the memory that lacks its fold, (N, S, S).
+
+        Args:
+            patches: (N, P, C).
+            fold_of: (N,).
+            memories: as `memories_without` returns them.
+        """
         found = np.empty((len(patches), self.size_px, self.size_px), np.float32)
-        for fold in range(n_folds):
-            is_out = np.arange(len(patches)) % n_folds == fold
-            found[is_out] = self.maps(patches[is_out], self.memory(patches[~is_out]))
+        for fold, memory in enumerate(memories):
+            found[fold_of == fold] = self.maps(patches[fold_of == fold], memory)
         return found
 
     def checkpoint(

@@ -18,7 +18,22 @@ _SMALL_PX = 32
 _SAME_LEVELS = 0.7  # spread of the difference of small photos, of 255, under which two are one
 _BLURRED = 0.35  # of the median sharpness
 _CLIPPED = 0.25  # more of the picture than in the median photo
+_OTHER_ASPECT = 0.05  # difference from the median, 5%
 _ALIGNED = 0.5  # median correlation with the mean photo
+_TEXTS = {
+    "few": f"Fewer than {ENOUGH} photos: the rate of false alarms is estimated loosely. Add more.",
+    "duplicates": "nearly the same as another one. A copy teaches nothing and makes the threshold "
+    "look surer than it is: take it out, or move the part between photos.",
+    "blurred": "much less sharp than the others. Blur then counts as normal: take it out, unless "
+    "such photos will be judged too.",
+    "over-exposed": "over-exposed: large areas are plain white, where no defect can be seen. Take "
+    "it again with less light.",
+    "aspect ratio": "of another aspect ratio. Every photo is stretched to a square, so the part "
+    "changes its shape: crop all photos alike.",
+    "not aligned": "The parts do not lie in the same place. Surface defects can still be found; a "
+    "part that is missing, turned or in the wrong place may not be. Fix the camera and "
+    "the position of the part if that matters.",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +122,7 @@ def images_of(photos: Iterable[Photo]) -> NDArray[np.uint8]:
 
 
 def findings(photos: Sequence[Photo]) -> list[Finding]:
-    """Return what stands in the way, the most serious first.
+    """Return what stands in the way: of the whole set first, then of some photos.
 
     >>> [finding.kind for finding in findings([photo_of("a", np.zeros((64, 64, 3), np.uint8))])]
     ['too few']
@@ -118,84 +133,29 @@ def findings(photos: Sequence[Photo]) -> list[Finding]:
             f"From {ENOUGH} on the threshold settles."
         )
         return [Finding(kind="too few", text=text, stops=True)]
-    found = [*_few(photos), *_alike(photos), *_blurred(photos), *_clipped(photos)]
-    return [*found, *_sizes(photos), *_unaligned(photos)]
-
-
-def _few(photos: Sequence[Photo]) -> Iterable[Finding]:
-    if len(photos) < ENOUGH:
-        text = (
-            f"Only {len(photos)} photos: false alarms will be estimated loosely. "
-            f"{ENOUGH} or more are better."
-        )
-        yield Finding(kind="few", text=text)
-
-
-def _alike(photos: Sequence[Photo]) -> Iterable[Finding]:
-    small = np.stack([photo.small for photo in photos])
-    again = [
-        photo.name
-        for i, photo in enumerate(photos)
-        if i and (small[:i] - photo.small).std((1, 2)).min() < _SAME_LEVELS
-    ]
-    if again:
-        text = (
-            f"{_count(again)} nearly the same as another one. A copy teaches nothing, and makes "
-            "the threshold look surer than it is: take it out, or move the part between photos."
-        )
-        yield Finding(kind="duplicates", text=text, photos=tuple(again))
-
-
-def _blurred(photos: Sequence[Photo]) -> Iterable[Finding]:
     sharpness = np.array([photo.sharpness for photo in photos])
-    soft = [
-        p.name
-        for p, s in zip(photos, sharpness, strict=True)
-        if s < _BLURRED * np.median(sharpness)
-    ]
-    if soft:
-        text = (
-            f"{_count(soft)} much less sharp than the others. What is blurred counts as normal "
-            "from then on: take it out unless such photos will be judged too."
-        )
-        yield Finding(kind="blurred", text=text, photos=tuple(soft))
-
-
-def _clipped(photos: Sequence[Photo]) -> Iterable[Finding]:
     clipped = np.array([photo.clipped for photo in photos])
-    bright = [
-        p.name
-        for p, c in zip(photos, clipped, strict=True)
-        if c > float(np.median(clipped)) + _CLIPPED
-    ]
-    if bright:
-        text = (
-            f"{_count(bright)} over-exposed: large areas are plain white, where no defect can be "
-            "seen. Take it again with less light."
-        )
-        yield Finding(kind="over-exposed", text=text, photos=tuple(bright))
+    aspects = np.array([np.log(photo.size[0] / photo.size[1]) for photo in photos])
+    of_photos = {
+        "duplicates": _is_copy(photos),
+        "blurred": sharpness < _BLURRED * np.median(sharpness),
+        "over-exposed": clipped > np.median(clipped) + _CLIPPED,
+        "aspect ratio": np.abs(aspects - np.median(aspects)) > _OTHER_ASPECT,
+    }
+    of_the_set = {"few": len(photos) < ENOUGH, "not aligned": alignment(photos) < _ALIGNED}
+    found = [Finding(kind=kind, text=_TEXTS[kind]) for kind, holds in of_the_set.items() if holds]
+    for kind, concerned in of_photos.items():
+        names = tuple(p.name for p, is_one in zip(photos, concerned, strict=True) if is_one)
+        if names:
+            subject = f"{names[0]} is" if len(names) == 1 else f"{len(names)} photos are"
+            found.append(Finding(kind=kind, text=f"{subject} {_TEXTS[kind]}", photos=names))
+    return found
 
 
-def _sizes(photos: Sequence[Photo]) -> Iterable[Finding]:
-    aspects = np.array([photo.size[0] / photo.size[1] for photo in photos])
-    usual = float(np.median(aspects))
-    odd = [p.name for p, a in zip(photos, aspects, strict=True) if abs(np.log(a / usual)) > 0.05]
-    if odd:
-        text = (
-            f"{_count(odd)} of another aspect ratio. Every photo is stretched to a square, so the "
-            "part changes its shape: crop all photos alike."
-        )
-        yield Finding(kind="aspect ratio", text=text, photos=tuple(odd))
-
-
-def _unaligned(photos: Sequence[Photo]) -> Iterable[Finding]:
-    if alignment(photos) < _ALIGNED:
-        text = (
-            "The parts do not lie in the same place. Defects of the surface are found all the "
-            "same; a part that is missing, turned or in the wrong place may not be. Fix the camera "
-            "and the part's position where that matters."
-        )
-        yield Finding(kind="not aligned", text=text)
+def _is_copy(photos: Sequence[Photo]) -> NDArray[np.bool_]:
+    small = np.stack([photo.small for photo in photos])
+    nearest = [(small[:i] - one).std((1, 2)).min(initial=np.inf) for i, one in enumerate(small)]
+    return np.array(nearest) < _SAME_LEVELS
 
 
 def alignment(photos: Sequence[Photo]) -> float:
@@ -212,7 +172,3 @@ def mean_and_spread(photos: Sequence[Photo]) -> tuple[NDArray[np.uint8], NDArray
     images = images_of(photos).astype(np.float32)
     spread = np.clip(4 * images.std(0), 0, 255)
     return images.mean(0).astype(np.uint8), spread.astype(np.uint8)
-
-
-def _count(names: Sequence[str]) -> str:
-    return f"{names[0]} is" if len(names) == 1 else f"{len(names)} photos are"

@@ -10,7 +10,8 @@ from rd4ad.inference.graph import build_graph, build_patch_graph
 from rd4ad.inference.onnx_session import OnnxModel, split_weights
 from rd4ad.inference.torch_engine import TorchEngine, normalize
 from rd4ad.methods.backbones import load_teacher
-from rd4ad.methods.patchcore import N_NEIGHBORS, PatchCore, by_row
+from rd4ad.methods.coreset import N_NEIGHBORS
+from rd4ad.methods.patchcore import PatchCore, by_row
 from rd4ad.scoring import IMAGE
 
 SIZE_PX = 64
@@ -107,7 +108,7 @@ def test_the_graph_gives_what_torch_gives(score, unit_length, n_rows, layers):
 
 
 def test_a_memory_of_several_blocks_is_searched_whole(monkeypatch):
-    monkeypatch.setattr("rd4ad.inference.memory_graph._SEARCHED_AT_ONCE", 16)
+    monkeypatch.setattr("rd4ad.inference.memory_graph.SEARCHED_AT_ONCE", 16)
     monkeypatch.setattr("rd4ad.methods.patchcore.SEARCHED_AT_ONCE", 7)
     test_the_graph_gives_what_torch_gives("image", True, 60, (2, 3))
 

@@ -13,7 +13,8 @@ from rd4ad.runs.comparison import (
     resample,
     seed_spread,
 )
-from rd4ad.runs.store import METRIC_COLUMNS, RECORD_KEYS, read_run, write_run
+from rd4ad.runs.run import METRIC_COLUMNS
+from rd4ad.runs.store import RECORD_KEYS, read_run, write_run
 
 N_IMAGES, SIZE_PX = 12, 32
 SCORING = {"layers": "1", "fusion": "sum", "sigma_px": 0.0}

@@ -3,7 +3,8 @@ import pytest
 
 from rd4ad.data.parts import nominal_mask, render
 from rd4ad.runs import dataset_images
-from rd4ad.runs.store import Run, read_run
+from rd4ad.runs.run import Run
+from rd4ad.runs.store import read_run
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,8 @@ import pytest
 from rd4ad.metrics import pixel_statistics
 from rd4ad.runs import store
 from rd4ad.runs.index import broken_runs, read_index, scan_runs, update_index
-from rd4ad.runs.store import (
-    RECORD_KEYS,
-    SCHEMA,
-    decode,
-    encode,
-    read_run,
-    run_id,
-    write_run,
-)
+from rd4ad.runs.run import CURVE_COLUMNS, IMAGE_COLUMNS, METRIC_COLUMNS, decode, encode
+from rd4ad.runs.store import RECORD_KEYS, SCHEMA, read_run, run_id, write_run
 
 IDENTITY = {
     "method": "reverse_distillation", "dataset": "set", "category": "part", "backbone": "compact",
@@ -37,12 +30,12 @@ def parts(value=0.9, **changes):
         ("1", "sum", 4.0, "image_auroc", "exact", 0.8, np.nan, np.nan, ""),
         ("1+2", "sum", 4.0, "aupro", "MVTec, limit 0.3", np.nan, np.nan, np.nan, "no masks"),
     ]
-    metrics = pd.DataFrame(rows, columns=store.METRIC_COLUMNS)
+    metrics = pd.DataFrame(rows, columns=METRIC_COLUMNS)
     images = pd.DataFrame(
         [("test/good/0.png", "good", 0, 0.1), ("test/spot/0.png", "spot", 1, 0.7)],
-        columns=store.IMAGE_COLUMNS,
+        columns=IMAGE_COLUMNS,
     )
-    curves = pd.DataFrame([("image_roc", 0.0, 0.0, 1.0)], columns=store.CURVE_COLUMNS)
+    curves = pd.DataFrame([("image_roc", 0.0, 0.0, 1.0)], columns=CURVE_COLUMNS)
     rng = np.random.default_rng(0)
     distances = {1: rng.random((2, 4, 4), dtype=np.float32), 2: np.zeros((2, 2, 2), np.float32)}
     return record, metrics, images, curves, distances

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from rd4ad.runs.comparison import NOT_STORED, Difference, Resampled, differences
-from rd4ad.runs.store import Run
+from rd4ad.runs.run import Run
 from rd4ad.web.explorer.screens.leaderboard import AVERAGES, PRO_DEFINITIONS, labels
 from rd4ad.web.explorer.tables import METRIC_NAMES, Text, readable, with_interval
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rd4ad import metrics
 from rd4ad.inference.overlay import OUTLINE, outline, overlay
 from rd4ad.runs.rescoring import own_scoring
-from rd4ad.runs.store import Run
+from rd4ad.runs.run import Run
 from rd4ad.scoring import anomaly_maps
 from rd4ad.web.explorer import run_cache
 

@@ -16,7 +16,7 @@ from rd4ad.home import HOME
 from rd4ad.runs.comparison import seed_spread
 from rd4ad.runs.index import broken_runs, metric_rows, read_index, run_folders
 from rd4ad.runs.published import averages, read_published
-from rd4ad.runs.store import naming_damaged_file
+from rd4ad.runs.run import naming_damaged_file
 from rd4ad.web.explorer.screens.leaderboard import measured_cells, published_cells
 from rd4ad.web.explorer.tables import in_order, of_category
 from rd4ad.web.explorer.widgets import empty

@@ -13,7 +13,8 @@ from rd4ad.data.folders import DatasetError
 from rd4ad.data.one_class import TITLES, images_by_name, set_named
 from rd4ad.runs import dataset_images, rescoring
 from rd4ad.runs.comparison import Difference, Resampled, mean_of, resample
-from rd4ad.runs.store import Run, read_run
+from rd4ad.runs.run import Run
+from rd4ad.runs.store import read_run
 from rd4ad.scoring import anomaly_maps, layers_name
 from rd4ad.web.explorer import certainty, index_cache
 from rd4ad.web.explorer.index_cache import modified_at

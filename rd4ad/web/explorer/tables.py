@@ -12,7 +12,7 @@ from rd4ad.catalogue import DEFAULT_METHOD, METHODS, NO_BACKBONE, title_of
 from rd4ad.config import TrainingConfig
 from rd4ad.data.one_class import PROTOCOL, TITLES
 from rd4ad.runs.comparison import Difference
-from rd4ad.runs.store import Run
+from rd4ad.runs.run import Run
 from rd4ad.web.explorer.screens.leaderboard import AVERAGES, row_name
 from rd4ad.web.explorer.style import BACKBONES, KIND_NAMES
 

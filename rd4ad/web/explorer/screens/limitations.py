@@ -7,7 +7,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from rd4ad.catalogue import DEFAULT_METHOD
-from rd4ad.runs.store import Run
+from rd4ad.runs.run import Run
 from rd4ad.scoring import layers_name
 from rd4ad.web.explorer.screens.ablations import is_distinguishable
 from rd4ad.web.explorer.style import BACKBONES

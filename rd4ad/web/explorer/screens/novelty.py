@@ -14,7 +14,7 @@ from rd4ad.catalogue import entry_of, title_of
 from rd4ad.config import LOSS_NAMES
 from rd4ad.data.one_class import NOVELTY_SETS, PROTOCOL, TITLES, set_named
 from rd4ad.runs.published import average
-from rd4ad.runs.store import Run
+from rd4ad.runs.run import Run
 from rd4ad.scoring import layers_name
 from rd4ad.web.explorer.style import BACKBONES, KIND_MARKS
 from rd4ad.web.explorer.tables import BEST, HEAT, MARK, Text, with_interval
