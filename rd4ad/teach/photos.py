@@ -94,7 +94,9 @@ def photo_of(name: str, image: NDArray[np.uint8], size_px: int = 256) -> Photo:
 
 
 def read_photos(folder: str | Path, size_px: int = 256) -> tuple[list[Photo], list[str]]:
-    """Return the photos of a folder, by name, and a message for each that cannot be read.
+    """Return the photos of a folder, by name, and a message for each that is left out.
+
+    It cannot be read, or comes after the first `AT_MOST`.
 
     Raises:
         DatasetError: no folder, or no image in it.
@@ -113,7 +115,10 @@ def read_photos(folder: str | Path, size_px: int = 256) -> tuple[list[Photo], li
 
     found = in_threads(read, files[:AT_MOST])
     photos = [one for one in found if isinstance(one, Photo)]
-    return photos, [one for one in found if isinstance(one, str)]
+    problems = [one for one in found if isinstance(one, str)]
+    if len(files) > AT_MOST:
+        problems.append(f"{len(files)} photos: expected at most {AT_MOST}; the rest is left out")
+    return photos, problems
 
 
 def images_of(photos: Iterable[Photo]) -> NDArray[np.uint8]:

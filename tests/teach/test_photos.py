@@ -74,6 +74,15 @@ def test_a_folder_is_read_by_name_and_what_is_broken_is_named(images, tmp_path):
     assert "c.png" in problems[0]
 
 
+def test_more_photos_than_are_taken_are_named(images, tmp_path, monkeypatch):
+    monkeypatch.setattr("rd4ad.teach.photos.AT_MOST", 2)
+    for i, image in enumerate(images[:3]):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+    found, problems = read_photos(tmp_path)
+    assert len(found) == 2
+    assert problems == ["3 photos: expected at most 2; the rest is left out"]
+
+
 def test_a_folder_without_photos_is_refused(tmp_path):
     with pytest.raises(DatasetError, match="expected photos of good parts"):
         read_photos(tmp_path)
