@@ -139,7 +139,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_whole(tiny_checkpoint, tmp_path, 
         target.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rd4ad.inference.detector.save_file", fill_the_disk)
+    monkeypatch.setattr("rd4ad.inference.checkpoint.save_file", fill_the_disk)
     with pytest.raises(OSError, match="No space left"):
         Detector.load(path).save(path)
     assert path.read_bytes() == tiny_checkpoint.read_bytes()
