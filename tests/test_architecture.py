@@ -33,7 +33,13 @@ FLOW = (
 )
 WITH_TORCH = (
     *("methods", "training", "benchmark", "inference.torch_engine", "evaluation.one_class"),
-    *("teach.student", "sweeps.tasks", "sweeps.forecast", "sweeps.ray_engine"),
+    *(
+        "teach.student",
+        "teach.jobs.practice",
+        "sweeps.tasks",
+        "sweeps.forecast",
+        "sweeps.ray_engine",
+    ),
 )
 WITHOUT = ("methods.coreset",)
 WHEN_ASKED = ("rd4ad.cli", "rd4ad.inference.onnx_engine", "rd4ad.inference.detector")

@@ -42,13 +42,14 @@ def _teach(options: argparse.Namespace) -> int:
     )
     lesson.save(options.out)
     comparison = _compare(lesson, options) if options.minutes else None
+    report = _write_report(lesson, comparison, options.out)
     if options.json:
         print(json.dumps(_record(lesson, comparison)))
     else:
         print(_text(lesson))
         if comparison:
             print(_compared_text(comparison))
-        print(f"wrote {options.out}: rd4ad predict {options.out} PHOTOS --out FOLDER")
+        print(f"wrote {options.out} and {report}: rd4ad predict {options.out} PHOTOS --out FOLDER")
     return 0
 
 
@@ -59,11 +60,12 @@ def _compare(lesson: Any, options: argparse.Namespace) -> Any:
     beside = options.out.with_name(f"{options.out.stem}.student.safetensors")
     with Bars() as bars:
         found = compared(
-            lesson,
+            lesson.photos,
             beside,
+            recipe=lesson.recipe,
             minutes=options.minutes,
             rate=options.false_alarms,
-            on_progress=bars.training,
+            on_progress=lambda size_px, progress: bars.training(progress),
         )
     if found.is_student_better:
         beside.replace(options.out)
@@ -72,39 +74,34 @@ def _compare(lesson: Any, options: argparse.Namespace) -> Any:
     return found
 
 
+def _write_report(lesson: Any, comparison: Any, out: Path) -> Path:
+    from rd4ad.inference.checkpoint import replace_file
+    from rd4ad.teach.pictures import all_pictures
+    from rd4ad.teach.report import html
+
+    path = out.with_suffix(".html")
+    text = html(_record(lesson, comparison) | {"name": out.stem}, all_pictures(lesson))
+    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    return path
+
+
 def _compared_text(comparison: Any) -> str:
     lines = [
-        "synthetic: painted defects in photos that neither saw, image AUROC / pixel AUROC / PRO:"
+        "painted defects in photos that neither saw, image AUROC / pixel AUROC / PRO (synthetic):"
     ]
-    names = f"reverse distillation, {comparison.n_epochs} epochs", "memory of patches"
-    for name, found in zip(names, (comparison.student, comparison.memory), strict=True):
-        values = (found.image_auroc, found.pixel_auroc, found.aupro)
-        lines.append(f"  {name}: " + " / ".join(f"{100 * value:.1f}" for value in values))
-    lines.append(f"kept: {names[0] if comparison.is_student_better else names[1]}")
-    return "\n".join(lines)
+    for row in comparison.rows():
+        values = (row["image_auroc"], row["pixel_auroc"], row["aupro"])
+        epochs = f", {row['epochs']} epochs" if row["epochs"] else ""
+        lines.append(
+            f"  {row['detector']}{epochs}: " + " / ".join(f"{100 * value:.1f}" for value in values)
+        )
+    return "\n".join([*lines, comparison.text])
 
 
 def _record(lesson: Any, comparison: Any) -> dict[str, Any]:
-    appraisal = lesson.appraisal
-    students = {}
-    if comparison:
-        students = {
-            "student_epochs": comparison.n_epochs,
-            "is_student_kept": comparison.is_student_better,
-            "student_painted_image_auroc": comparison.student.image_auroc,
-            "student_painted_pixel_auroc": comparison.student.pixel_auroc,
-        }
-    return students | {
-        "n_photos": len(lesson.photos),
-        "findings": [vars(finding) for finding in lesson.findings],
-        "threshold": vars(lesson.threshold),
-        "least_alike": [lesson.photos[i].name for i in lesson.least_alike()],
-        "held_out_scores": lesson.held_out_scores.round(4).tolist(),
-        "painted": appraisal.table.round(4).to_dict("records"),
-        "painted_image_auroc": appraisal.image_auroc,
-        "painted_pixel_auroc": appraisal.pixel_auroc,
-        "painted_aupro": appraisal.aupro,
-    }
+    if not comparison:
+        return dict(lesson.record())
+    return lesson.record() | comparison.record()
 
 
 def _text(lesson: Any) -> str:
@@ -115,7 +112,9 @@ def _text(lesson: Any) -> str:
     least = ", ".join(lesson.photos[i].name for i in lesson.least_alike())
     share = lesson.appraisal.found_by_size()
     table = (100 * share).round().astype("Int64").to_string(na_rep="-")
+    lines += [one.text for one in lesson.augmentations]
     lines += [
+        lesson.growth.text,
         f"least like the others: {least}",
         f"threshold {lesson.threshold.value:.3f}. {lesson.threshold.text}",
         "painted defects found, percent, by size in pixels of 256 (synthetic, no real defect):",

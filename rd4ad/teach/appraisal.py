@@ -1,13 +1,17 @@
 """How good a detector is with no real defect at hand: painted ones, and the good photos' scores."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
 from rd4ad import metrics
+from rd4ad.data.images import resize_image
+from rd4ad.inference.detector import Detector
 from rd4ad.scoring import Maps
 from rd4ad.teach.defects import Painted
 from rd4ad.teach.threshold import Threshold
@@ -30,6 +34,22 @@ class Appraisal:
     aupro: float
     maps: Maps
     threshold: Threshold
+
+    @property
+    def quality(self) -> float:
+        """What detectors are compared by: the mean of image and pixel AUROC, in [0, 1]."""
+        return (self.image_auroc + self.pixel_auroc) / 2
+
+    def record(self) -> dict[str, Any]:
+        """Return all but the maps, ready for JSON; synthetic."""
+        return {
+            "threshold": asdict(self.threshold) | {"text": self.threshold.text},
+            "painted": self.table.round(4).to_dict("records"),
+            "painted_image_auroc": self.image_auroc,
+            "painted_pixel_auroc": self.pixel_auroc,
+            "painted_aupro": self.aupro,
+            "smallest_found_px": self.smallest_found_px,
+        }
 
     def found_by_size(self) -> pd.DataFrame:
         """Return the share found, a row a kind and a column a size."""
@@ -75,6 +95,27 @@ def appraised(
         maps=defect_maps,
         threshold=threshold,
     )
+
+
+def quality(good_maps: Maps, defects: Sequence[Painted], defect_maps: Maps) -> float:
+    """Return the mean of image and pixel AUROC, as of an `Appraisal`; arguments as of `appraised`.
+
+    No threshold is asked for, so one good photo is enough.
+    """
+    labels = np.repeat([0, 1], [len(good_maps), len(defects)])
+    maps = np.concatenate([good_maps, defect_maps])
+    masks = np.concatenate([np.zeros(good_maps.shape, bool), _masks(defects)])
+    by_image = metrics.image_auroc(labels, maps.max((1, 2)))
+    return (by_image + metrics.pixel_auroc(masks, maps)) / 2
+
+
+def maps_at(detector: Detector, images: NDArray[np.uint8]) -> Maps:
+    """Return the anomaly maps (N, S, S) of photos (N, S, S, 3), whatever the detector's size."""
+    side = images.shape[1]
+    small = np.stack([resize_image(image, detector.size_px) for image in images])
+    found = (one.anomaly_map for one in detector.judge(detector.distances(small)))
+    shape, smooth = (side, side), Image.Resampling.BILINEAR
+    return np.stack([np.asarray(Image.fromarray(one).resize(shape, smooth)) for one in found])
 
 
 def _masks(defects: Sequence[Painted]) -> NDArray[np.bool_]:

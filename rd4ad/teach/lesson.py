@@ -1,8 +1,10 @@
 """From photos of good parts to a calibrated detector, step by step; the core of every front end."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +14,17 @@ from rd4ad.inference.checkpoint import write_checkpoint
 from rd4ad.inference.detector import Detector
 from rd4ad.inference.prediction import Calibration
 from rd4ad.scoring import Maps
-from rd4ad.teach.appraisal import Appraisal, appraised
+from rd4ad.teach.appraisal import Appraisal, appraised, quality
+from rd4ad.teach.augmentation import Augmentation, copies, variations
 from rd4ad.teach.defects import Painted, painted
+from rd4ad.teach.growth import Growth, Result
 from rd4ad.teach.memory import Patches, Recipe
 from rd4ad.teach.photos import Finding, Photo, findings, images_of
 from rd4ad.teach.threshold import Threshold, threshold_for
 
 OnStep = Callable[[str], None]
 N_FOLDS = 5  # at most the fewest photos, `photos.AT_LEAST`
+MOST_COPIED = 100  # more photos than these show by themselves how the parts vary
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,6 +41,8 @@ class Lesson:
         threshold: from those maps' scores.
         defects: painted into the photos of one fold.
         appraisal: of these defects by a memory that lacks the photos.
+        augmentations: kinds of copies that were tried.
+        growth: what doubling the photos brought.
     """
 
     photos: tuple[Photo, ...]
@@ -47,6 +54,8 @@ class Lesson:
     threshold: Threshold
     defects: tuple[Painted, ...]
     appraisal: Appraisal
+    augmentations: tuple[Augmentation, ...]
+    growth: Growth
 
     @property
     def held_out_scores(self) -> NDArray[np.float32]:
@@ -63,14 +72,37 @@ class Lesson:
         own = self.recipe.patches(image[None])[0].mean(0)
         return int(np.linalg.norm(self.patches.mean(1) - own, axis=1).argmin())
 
-    def save(self, path: Path) -> Detector:
-        """Write the checkpoint and return the detector that was read from it."""
+    def record(self) -> dict[str, Any]:
+        """Return all that is known, ready for JSON; what is of painted defects says so."""
+        return {
+            "n_photos": len(self.photos),
+            "findings": [asdict(finding) for finding in self.findings],
+            "augmentations": [
+                asdict(one) | {"is_taken": one.is_taken, "text": one.text}
+                for one in self.augmentations
+            ],
+            "growth": asdict(self.growth)
+            | {"is_enough": self.growth.is_enough, "text": self.growth.text},
+            "recipe": asdict(self.recipe),
+            "least_alike": [self.photos[i].name for i in self.least_alike()],
+            "photos": [photo.name for photo in self.photos],
+            "held_out_scores": self.held_out_scores.round(4).tolist(),
+            **self.appraisal.record(),
+        }
+
+    def save(self, path: Path, name: str = "") -> Detector:
+        """Write the checkpoint and return the detector that was read from it.
+
+        Args:
+            path: .safetensors.
+            name: of the part, by default the file's.
+        """
         calibration = Calibration(
             scores=tuple(sorted(map(float, self.held_out_scores))),
             quantile=1 - self.threshold.rate,
             own_threshold=self.threshold.value,
         )
-        config = {"category": path.stem, "n_images": len(self.photos), "taught": True}
+        config = {"category": name or path.stem, "n_images": len(self.photos), "taught": True}
         write_checkpoint(path, *self.recipe.checkpoint(self.memory, calibration, config))
         return Detector.load(path)
 
@@ -82,6 +114,7 @@ def first_lesson(
     recipe: Recipe | None = None,
     patches: Patches | None = None,
     on_step: OnStep = lambda step: None,
+    on_scores: Callable[[Maps, Threshold], None] = lambda maps, threshold: None,
 ) -> Lesson:
     """Fit a memory of patches to photos of good parts, and learn what can be known of it.
 
@@ -91,6 +124,8 @@ def first_lesson(
         recipe: of the memory.
         patches: the photos', if they are there already.
         on_step: called with what is being done.
+        on_scores: called with the held-out maps (N, S, S) and the threshold once they are known,
+            before defects are painted.
 
     Raises:
         DatasetError: too few photos.
@@ -104,17 +139,21 @@ def first_lesson(
     if patches is None:
         on_step("reading features")
         patches = recipe.patches(images)
-    on_step("fitting the memory")
-    memory = recipe.memory(patches)
-    on_step("scoring each photo by the others")
     fold_of = np.arange(len(photos)) % N_FOLDS
-    memories = recipe.memories_without(patches, fold_of)
+    exam = _Exam(recipe, images[fold_of == 0], patches[fold_of == 0])
+    tried, pool, pool_fold = _with_copies(exam, photos, images, patches, fold_of, on_step)
+    on_step("fitting the memory")
+    memory = recipe.memory(pool)
+    on_step("scoring each photo by the others")
+    memories = recipe.memories_without(pool, pool_fold)
     good_maps = recipe.held_out_maps(patches, fold_of, memories)
     threshold = threshold_for(good_maps.max((1, 2)).tolist(), rate)
+    on_scores(good_maps, threshold)
     on_step("painting defects")
-    defects = painted(images[fold_of == 0])
-    defect_patches = recipe.patches(np.stack([one.image for one in defects]))
-    defect_maps = recipe.maps(defect_patches, memories[0])
+    defect_maps = recipe.maps(exam.defect_patches, memories[0])
+    appraisal = appraised(good_maps, exam.defects, defect_maps, threshold)
+    on_step("comparing with half of the photos")
+    others = patches[fold_of != 0]
     return Lesson(
         photos=tuple(photos),
         findings=tuple(found),
@@ -123,6 +162,66 @@ def first_lesson(
         memory=memory,
         held_out_maps=good_maps,
         threshold=threshold,
-        defects=tuple(defects),
-        appraisal=appraised(good_maps, defects, defect_maps, threshold),
+        defects=exam.defects,
+        appraisal=appraisal,
+        augmentations=tried,
+        growth=Growth(half=exam.taken(others[::2]), whole=exam.taken(others)),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Exam:
+    """Held-out photos and defects painted into them, for memories of other photos."""
+
+    recipe: Recipe
+    images: NDArray[np.uint8]
+    patches: Patches
+
+    @cached_property
+    def defects(self) -> tuple[Painted, ...]:
+        return tuple(painted(self.images))
+
+    @cached_property
+    def defect_patches(self) -> Patches:
+        return self.recipe.patches(np.stack([one.image for one in self.defects]))
+
+    def taken(self, patches: Patches) -> Result:
+        """Return what a memory of some patches makes of half of it, which is enough to compare."""
+        recipe = replace(self.recipe, n_rows=self.recipe.n_rows // 2)
+        memory = recipe.memory(patches)
+        good_maps = recipe.maps(self.patches, memory)
+        defect_maps = recipe.maps(self.defect_patches[::2], memory)
+        return Result(
+            n_photos=len(patches),
+            good_score=float(np.median(good_maps.max((1, 2)))),
+            quality=quality(good_maps, self.defects[::2], defect_maps),
+        )
+
+
+def _with_copies(
+    exam: _Exam,
+    photos: Sequence[Photo],
+    images: NDArray[np.uint8],
+    patches: Patches,
+    fold_of: NDArray[np.int64],
+    on_step: OnStep,
+) -> tuple[tuple[Augmentation, ...], Patches, NDArray[np.int64]]:
+    """Return the kinds of copies that were tried, and the patches with those that helped."""
+    tried, pool, folds = [], [patches], [fold_of]
+    spreads = variations(photos) if len(photos) <= MOST_COPIED else {}
+    without = exam.taken(patches[fold_of != 0]).quality if spreads else 0.0
+    for kind, spread in spreads.items():
+        on_step(f"trying copies that are {kind}")
+        more, more_fold = exam.recipe.patches(copies(images, kind, spread)), fold_of.repeat(2)
+        both = np.concatenate([patches[fold_of != 0], more[more_fold != 0]])
+        one = Augmentation(
+            kind=kind,
+            spread=spread,
+            quality_without=without,
+            quality_with=exam.taken(both).quality,
+        )
+        tried.append(one)
+        if one.is_taken:
+            pool.append(more)
+            folds.append(more_fold)
+    return tuple(tried), np.concatenate(pool), np.concatenate(folds)

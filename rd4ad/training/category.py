@@ -1,6 +1,7 @@
 """Train a method on the normal images of one category, and write its checkpoint."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def train(
     skip_bad: bool = False,
     stop: Stop | None = None,
     on_progress: OnProgress | None = None,
+    on_epoch: Callable[[Detector, int], bool] | None = None,
 ) -> Detector:
     """Train on `category`/train/good below `data`, write the checkpoint `out`, return the detector.
 
@@ -64,6 +66,8 @@ def train(
         skip_bad: leave out unreadable images instead of stopping; they are reported by name.
         stop: when training ends before its last epoch; of reverse distillation alone.
         on_progress: called after every step.
+        on_epoch: called with the detector as it is and the epochs done; training ends if it says
+            so. The detector is not calibrated and changes as training goes on.
 
     Raises:
         DatasetError: no such category, no normal images, or an unreadable image (without skip_bad).
@@ -93,9 +97,22 @@ def train(
         record["stop"] = asdict(stop)
     started = time.monotonic()
     method = new_method(config, record, teacher).to(device)
+
+    def detector_so_far() -> Detector:
+        return Detector(
+            TorchEngine(method, device),
+            size_px=config.size_px,
+            scoring=config.scoring(),
+            teacher_file=teacher_file,
+            config=record,
+        )
+
+    def after_epoch(epochs_done: int) -> bool:
+        return on_epoch is not None and on_epoch(detector_so_far(), epochs_done)
+
     with Session(
         config, out, record, device=device, cache_mib=cache_mib, report=report,
-        stop=stop, held=read.images[held],
+        stop=stop, held=read.images[held], on_epoch=after_epoch,
     ) as session:  # fmt: skip
         method.fit(read.images[kept], session)
     if stop:
@@ -106,13 +123,7 @@ def train(
         "skipped": list(read.skipped),
         "seconds": round(time.monotonic() - started, 1),
     }
-    detector = Detector(
-        TorchEngine(method, device),
-        size_px=config.size_px,
-        scoring=config.scoring(),
-        teacher_file=teacher_file,
-        config=record,
-    )
+    detector = detector_so_far()
     if len(held):
         detector.calibration = calibrate(detector, read.images[held], config.quantile)
     detector.save(out, store=store)

@@ -90,6 +90,7 @@ class Session:
         report: called as work goes on.
         stop: when a stage ends before its last epoch.
         held: (N, S, S, 3) held-out normal images, which `stop` may look at.
+        on_epoch: called with the number of epochs done after each; the stage ends if it says so.
     """
 
     def __init__(
@@ -103,11 +104,12 @@ class Session:
         report: Reporter | None = None,
         stop: Stop | None = None,
         held: NDArray[np.uint8] | None = None,
+        on_epoch: Callable[[int], bool] = lambda epochs_done: False,
     ) -> None:
         self.config, self.out, self.device, self.cache_mib = config, out, device, cache_mib
         self.report = report or Reporter(None)
         self.fingerprint = json.dumps(record, sort_keys=True)
-        self.stop, self.held = stop or Stop(), held
+        self.stop, self.held, self.on_epoch = stop or Stop(), held, on_epoch
         self.final_loss: float | None = None
         self.epochs_done = 0
         self._began = time.monotonic()
@@ -186,6 +188,7 @@ class Session:
             now = time.monotonic()
             minutes = (now - began) / 60
             is_last = epoch + 1 == epochs or self.stop.ends(minutes, epoch + 1, held_losses)
+            is_last = self.on_epoch(epoch + 1) or is_last
             if is_last or now - saved > SAVE_EVERY_SECONDS:
                 done = Progressed(epoch + 1, loss, minutes, held_losses)
                 self._save_state(state, parts, optimizer, done)

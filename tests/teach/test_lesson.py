@@ -90,6 +90,10 @@ def test_the_command_writes_a_detector_and_says_what_it_found(photos, tmp_path, 
     assert "false alarm" in said
     assert "synthetic" in said
     assert Detector.load(tmp_path / "nut.safetensors").calibration is not None
+    report = (tmp_path / "nut.html").read_text(encoding="utf-8")
+    assert "nobody can promise" in report
+    assert report.count("data:image/jpeg;base64,") >= 5
+    assert "src='http" not in report
 
 
 def test_no_torch_is_needed(tmp_path):
@@ -106,7 +110,11 @@ def test_a_student_is_trained_beside_it_and_the_better_one_is_kept(photos, tmp_p
     out = tmp_path / "nut.safetensors"
     assert main(["teach", str(tmp_path), "--out", str(out), "--minutes", "0.1", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert record["student_epochs"] >= 1
+    assert [row["detector"] for row in record["compared"]] == [
+        "reverse distillation, 128 px", "reverse distillation, 256 px", "memory of patches",
+    ]  # fmt: skip
+    assert min(row["epochs"] for row in record["compared"][:2]) >= 1
+    assert "px was taken" in record["advice"]
     kept = "reverse_distillation" if record["is_student_kept"] else "patchcore"
     assert Detector.load(out).engine.method == kept
     assert [path.name for path in tmp_path.glob("*.safetensors")] == ["nut.safetensors"]

@@ -1,0 +1,58 @@
+"""How much may be taught on a server: the operator's settings, see docs/HOSTING.md."""
+
+import os
+from dataclasses import dataclass, fields
+
+
+class QuotaError(ValueError):
+    """More than the server gives; the message is for the visitor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quota:
+    """Limits of jobs; the defaults suit two cores.
+
+    Args:
+        is_on: whether jobs are taken at all.
+        hours: after the last change a job and all its files are deleted.
+        photos: of one job.
+        megapixels: of all photos of one job, as they come.
+        mib: of all jobs' files on disk.
+        jobs: of all visitors.
+        jobs_per_client: of one visitor's address.
+        minutes: of reverse distillation that one job may ask for.
+    """
+
+    is_on: bool = True
+    hours: float = 2
+    photos: int = 500
+    megapixels: float = 8000
+    mib: float = 2048
+    jobs: int = 40
+    jobs_per_client: int = 5
+    minutes: float = 10
+
+    @classmethod
+    def from_environment(cls) -> "Quota":
+        """Return the limits that variables like RD4AD_TEACH_HOURS name; RD4AD_TEACH=0 is off.
+
+        Raises:
+            ValueError: a variable is not a number over 0; names it.
+        """
+        given = {
+            field.name: field.type(_number(f"RD4AD_TEACH_{field.name.upper()}", field.default))
+            for field in fields(cls)
+            if field.name != "is_on" and not isinstance(field.type, str)
+        }
+        return cls(is_on=os.environ.get("RD4AD_TEACH") != "0", **given)
+
+
+def _number(name: str, default: object) -> float:
+    text = os.environ.get(name, str(default))
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError(f"{name} is {text!r}: expected a number") from None
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{name} is {text!r}: expected more than 0")
+    return number
