@@ -87,14 +87,16 @@ def _add_prediction(api: APIRouter, detectors: Detectors) -> None:
         image: Annotated[
             UploadFile, File(description="PNG, JPEG, WebP, AVIF, BMP, TIFF, GIF, PPM")
         ],
-        detector: Annotated[str, Query(description="one of /detectors", max_length=200)],
+        detector: Annotated[
+            str, Query(description="one of /detectors, or that of a job", max_length=200)
+        ],
         threshold: Annotated[
             float | None, Query(description="instead of the detector's own", ge=0, le=100)
         ] = None,
         with_map: Annotated[bool, Query(description="add the map as TIFF in base64")] = True,
     ) -> dict[str, Any]:
         """Return score, verdict, regions and anomaly map of an image. Nothing is stored."""
-        if detector not in detectors.files():
+        if detectors.find(detector) is None:
             raise HTTPException(404, f"no detector of that name; there are {names()}")
         try:
             judged = detectors.judge(detector, read_upload(image.file.read(MAX_BYTES + 1)))

@@ -15,9 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rd4ad.web.live.uploads import MAX_BYTES
 
+MAX_PHOTOS_BYTES = 256 * 2**20  # that a job is taught from, in one request
 _FORM_BYTES = 64 * 1024  # what a form adds around its file
 _MESSAGE_BYTES = 1024 * 1024  # an event of the live demo, without the files it names
 BODIES = (
+    ("/api/v1/teach", MAX_PHOTOS_BYTES + _FORM_BYTES),
     ("/api/", MAX_BYTES + _FORM_BYTES),
     ("/live/gradio_api/upload", 16 * MAX_BYTES + _FORM_BYTES),  # several files at once
     ("/live/gradio_api/component_server", MAX_BYTES + _FORM_BYTES),
@@ -29,7 +31,7 @@ BODIES = (
 """Largest body by the beginning of a path, in bytes; the first that fits counts."""
 _DRAINED_BYTES, _DRAINING_SECONDS = 256 * 2**20, 30.0
 COSTLY = re.compile(
-    r"/api/v1/predict|/live/gradio_api/(?:queue/join|upload|component_server|(?:call|run|api|mcp)/.*)"
+    r"/api/v1/(?:predict|teach(?:/.*)?)|/live/gradio_api/(?:queue/join|upload|component_server|(?:call|run|api|mcp)/.*)"
     r"|/_stcore/upload_file/.*"
 )
 """Paths of requests that cost the server work; only other methods than GET count."""

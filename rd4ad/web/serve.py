@@ -16,9 +16,11 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
+from starlette.concurrency import run_in_threadpool
 
 import rd4ad
 from rd4ad.home import HOME
+from rd4ad.teach.jobs.classroom import classroom, has_jobs
 from rd4ad.web import api
 from rd4ad.web.access_log import AccessLog
 from rd4ad.web.compressed_files import CompressedFiles
@@ -29,6 +31,7 @@ from rd4ad.web.live import address
 from rd4ad.web.live.detectors import Detectors
 from rd4ad.web.live.judgments import Kept
 from rd4ad.web.live.mount import LiveMount
+from rd4ad.web.teach import routes
 
 _MIB = 2**20
 _TRIMMED_FROM, _MAPPED_FROM, _ARENAS = -1, -3, -8  # malloc.h
@@ -46,15 +49,19 @@ def create_app() -> FastAPI:
         raise FileNotFoundError(
             f"no explorer at {script}: the installation is damaged; install rd4ad-explorer again"
         )
-    detectors, kept = Detectors(detector_folders()), Kept()
+    detectors, kept = Detectors(detector_folders(), taught=taught_detector), Kept()
     limits = Limits.from_environment()
     live = LiveMount(detectors, kept, limits.uploads_mib)
     explorer = st.App(script)  # reads .streamlit/config.toml beside the script
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if has_jobs():
+            await run_in_threadpool(classroom)  # goes on with what a killed server left
         async with explorer.lifespan()(app), live.running():
             yield
+        if classroom.cache_info().currsize:
+            classroom().close()
 
     app = FastAPIOffline(  # its page of documentation loads nothing from other hosts
         title="RD4AD Explorer",
@@ -83,11 +90,20 @@ def create_app() -> FastAPI:
         return RedirectResponse(address.PATH)
 
     app.include_router(api.router(index_cache.RESULTS, detectors, kept))
+    app.include_router(
+        routes.router(classroom, lambda request: client_address(request.scope, limits))
+    )
     app.mount(address.PATH.rstrip("/"), live)
     address.announce()
     app.mount("/static", CompressedFiles(directory=STREAMLIT / "static"))
     app.mount("/", explorer)  # last: it answers every path
     return app
+
+
+def taught_detector(token: str) -> Path | None:
+    """Return the checkpoint that a visitor taught, by its token; None if there is none."""
+    job = classroom().find(token)
+    return job.detector() if job else None
 
 
 def detector_folders() -> list[Path]:

@@ -22,6 +22,7 @@ from rd4ad.home import PACKAGE
 from rd4ad.teach.jobs import work
 from rd4ad.teach.jobs.folder import Job
 from rd4ad.teach.jobs.quota import Quota, QuotaError
+from rd4ad.teach.memory import Recipe
 from rd4ad.teach.photos import AT_LEAST, Photo
 
 _SWEEP_SECONDS = 60.0
@@ -35,10 +36,11 @@ class Classroom:
     Args:
         root: that holds them; no other server uses it.
         quota: the operator's limits.
+        recipe: of the memories.
     """
 
-    def __init__(self, root: Path, quota: Quota) -> None:
-        self.root, self.quota = root, quota
+    def __init__(self, root: Path, quota: Quota, recipe: Recipe | None = None) -> None:
+        self.root, self.quota, self.recipe = root, quota, recipe or Recipe()
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lessons: queue.Queue[Job] = queue.Queue()
         self._trainings: queue.Queue[Job] = queue.Queue()
@@ -201,7 +203,7 @@ class Classroom:
     def _start(self) -> None:
         with self._starting:
             if not self._threads:
-                for line, do in ((self._lessons, work.teach), (self._trainings, self._practice)):
+                for line, do in ((self._lessons, self._teach), (self._trainings, self._practice)):
                     thread = threading.Thread(target=self._serve, args=(line, do), daemon=True)
                     thread.start()
                     self._threads.append(thread)
@@ -219,6 +221,9 @@ class Classroom:
             except FileNotFoundError:
                 if job.exists:
                     raise
+
+    def _teach(self, job: Job) -> None:
+        work.teach(job, self.recipe)
 
     def _practice(self, job: Job) -> None:
         asked = job.state()["student"]
@@ -253,8 +258,7 @@ def classroom() -> Classroom:
     Without RD4AD_TEACH_FOLDER it lies in the system's folder for temporary files; a second server
     takes the next free one.
     """
-    given = os.environ.get("RD4AD_TEACH_FOLDER")
-    base = Path(given) if given else Path(gettempdir()) / f"rd4ad-teach-{os.getuid()}"
+    base = _base()
     for number in range(1, 100):
         root = base if number == 1 else base.with_name(f"{base.name}-{number}")
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -264,6 +268,16 @@ def classroom() -> Classroom:
             continue
         return Classroom(root, Quota.from_environment())
     raise OSError(f"{base}: every folder of jobs is in use")
+
+
+def has_jobs() -> bool:
+    """Return whether an earlier server left jobs, which may be at work or due to be deleted."""
+    return next(_base().glob("*/job.json"), None) is not None
+
+
+def _base() -> Path:
+    given = os.environ.get("RD4AD_TEACH_FOLDER")
+    return Path(given) if given else Path(gettempdir()) / f"rd4ad-teach-{os.getuid()}"
 
 
 def _locked(root: Path) -> FileLock:

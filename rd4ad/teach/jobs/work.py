@@ -12,6 +12,7 @@ from rd4ad.teach import pictures, report
 from rd4ad.teach.appraisal import maps_at
 from rd4ad.teach.jobs.folder import FIRST, STUDENT, Job
 from rd4ad.teach.lesson import first_lesson
+from rd4ad.teach.memory import Recipe
 from rd4ad.teach.photos import images_of
 from rd4ad.teach.threshold import Threshold
 
@@ -35,7 +36,7 @@ def end_training(job: Job, code: int) -> None:
     job.set_step("student", "ready")
 
 
-def teach(job: Job) -> None:
+def teach(job: Job, recipe: Recipe) -> None:
     """Fit the first detector and write all that is known of it."""
     state = job.state()
     if state["lesson"]["state"] != "queued":
@@ -57,7 +58,9 @@ def teach(job: Job) -> None:
         on_step("looking at the photos")
         for name, content in pictures.of_photos(photos).items():
             job.write(name, content)
-        lesson = first_lesson(photos, rate=state["rate"], on_step=on_step, on_scores=on_scores)
+        lesson = first_lesson(
+            photos, rate=state["rate"], recipe=recipe, on_step=on_step, on_scores=on_scores
+        )
         for old in job.folder.glob("*-?.jpg"):
             old.unlink()
         for name, content in pictures.all_pictures(lesson).items():

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ SHOWN_PX = 768
 """Longest side of the picture kept for drawing; the judgment itself is of the whole image."""
 WAITING_SECONDS = 30.0
 """A request that has waited so long for its turn is refused; judging itself takes far less."""
+TAUGHT = "taught:"
 MOST_LOADED = 4  # detectors kept in memory
 _EIGHT_CONNECTED = np.ones((3, 3), int)
 
@@ -134,10 +135,17 @@ class Detectors:
         folders: holding .safetensors checkpoints and .onnx models that were exported; later
             folders win where names repeat, and models over checkpoints.
         waiting: how many requests may wait while one is judged; more are refused.
+        taught: gives the file of a detector that a visitor taught, by its secret token; such
+            detectors are named "taught:<token>" and are in no list.
     """
 
-    def __init__(self, folders: Sequence[Path], waiting: int = 16) -> None:
-        self.folders = tuple(folders)
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        waiting: int = 16,
+        taught: Callable[[str], Path | None] = lambda token: None,
+    ) -> None:
+        self.folders, self.taught = tuple(folders), taught
         self._loaded: OrderedDict[tuple[Path, float], Detector] = OrderedDict()
         self._one = threading.Lock()
         self._places = threading.BoundedSemaphore(waiting + 1)
@@ -153,6 +161,12 @@ class Detectors:
             if not path.name.startswith(".")
         }
         return dict(sorted(found.items()))
+
+    def find(self, name: str) -> Path | None:
+        """Return the file of a detector, taught ones included; None if there is none."""
+        if name.startswith(TAUGHT):
+            return self.taught(name.removeprefix(TAUGHT))
+        return self.files().get(name)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -176,7 +190,11 @@ class Detectors:
             ValueError: its file cannot be used; the message says why.
             FileNotFoundError: its teacher's weights are not here.
         """
-        path = self.files()[name]
+        path = self.find(name)
+        if path is None:
+            raise KeyError(name)
+        for old in [key for key in self._loaded if not key[0].exists()]:
+            del self._loaded[old]  # a visitor deleted it
         key = (path, path.stat().st_mtime)
         if key not in self._loaded:
             self._loaded[key] = Detector.load(path)

@@ -187,10 +187,10 @@ def example_files(names: list[str]) -> list[Path]:
 def _judge(detectors: Detectors, path: str | None, name: str | None) -> Judgment:
     if path is None:
         raise gr.Error("Expected an image: upload one or click an example.", print_exception=False)
-    if name not in detectors.files():
+    if not name or detectors.find(name) is None:
         raise gr.Error("Expected a detector: choose one from the list.", print_exception=False)
     try:
-        return detectors.judge(str(name), read_upload_file(path))
+        return detectors.judge(name, read_upload_file(path))
     except (RefusedError, BusyError, ValueError, FileNotFoundError) as error:
         raise gr.Error(escape(str(error)), print_exception=False) from error
 

@@ -6,7 +6,9 @@ import pytest
 
 from rd4ad.data.parts import render
 from rd4ad.teach.jobs.classroom import Classroom
+from rd4ad.teach.jobs.folder import Job
 from rd4ad.teach.jobs.quota import Quota
+from rd4ad.teach.memory import Recipe
 from rd4ad.teach.photos import photo_of
 
 
@@ -21,12 +23,13 @@ def open_room(tmp_path):
     rooms = []
 
     def open_it(**limits):
-        rooms.append(Classroom(tmp_path / "jobs", Quota(**limits)))
+        rooms.append(Classroom(tmp_path / "jobs", Quota(**limits), Recipe(n_rows=512)))
         return rooms[-1]
 
     yield open_it
     for room in rooms:
-        room.close()
+        for job in Job.all_in(room.root):
+            room.delete(job)
 
 
 @pytest.fixture

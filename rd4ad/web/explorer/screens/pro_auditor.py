@@ -1,10 +1,7 @@
 """Maps and masks that somebody drops in, checked before anything is computed from them."""
 
-import io
 import math
-import struct
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +10,12 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from rd4ad.data.archives import UNREADABLE, open_zip
+from rd4ad.data.folders import DatasetError
+
 MAX_BYTES = 100 * 2**20
 """Of one unpacked array."""
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-# RuntimeError: encrypted; NotImplementedError: a kind of compression that Python does not know.
-_UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zlib.error, struct.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +34,11 @@ def read_npz(content: bytes) -> Upload:
             kind, masks of more than two values, or maps that are not finite; says which.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with open_zip(content) as archive:
             maps, masks = (_array(archive, name) for name in ("maps", "masks"))
-    except zipfile.BadZipFile as error:
+    except DatasetError as error:
         raise ValueError("this is not an NPZ file: save it with numpy.savez") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ValueError(f"this NPZ file cannot be read: {error}") from error
     return checked(maps, masks)
 
