@@ -69,8 +69,7 @@ class Lesson:
 
     def most_similar(self, image: NDArray[np.uint8]) -> int:
         """Return the index of the good photo that looks most like an image (S, S, 3)."""
-        own = self.recipe.patches(image[None])[0].mean(0)
-        return int(np.linalg.norm(self.patches.mean(1) - own, axis=1).argmin())
+        return self.recipe.most_similar(self.patches.mean(1), image)
 
     def record(self) -> dict[str, Any]:
         """Return all that is known, ready for JSON; what is of painted defects says so."""

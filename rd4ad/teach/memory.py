@@ -76,6 +76,16 @@ class Recipe:
             rows = rows[np.sort(rng.choice(len(rows), _CHOSEN_AMONG, replace=False))]
         return rows[greedy_coreset(rows, min(self.n_rows, len(rows)), self.seed)]
 
+    def most_similar(self, means: Patches, image: NDArray[np.uint8]) -> int:
+        """Return which photo looks most like an image (S, S, 3), by the means of their patches.
+
+        Args:
+            means: of the photos' patches, (N, C).
+            image: another photo.
+        """
+        own = self.patches(image[None])[0].mean(0)
+        return int(np.linalg.norm(means - own, axis=1).argmin())
+
     def maps(self, patches: Patches, memory: Patches) -> Maps:
         """Return the anomaly maps (N, S, S) of photos' patches (N, P, C)."""
         rows = patches.reshape(-1, patches.shape[2])

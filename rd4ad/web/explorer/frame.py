@@ -23,6 +23,7 @@ MENU = {
         ("pages/pro_auditor.py", "PRO auditor", ":material/rule:"),
     ),
     "Try": (
+        ("pages/teach.py", "Teach", ":material/school:"),
         ("pages/demo.py", "Live", ":material/photo_camera:"),
         ("pages/about.py", "About", ":material/info:"),
     ),

@@ -8,6 +8,7 @@ and has the same limits. This module decides; it changes nothing that Gradio doe
 """
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from rd4ad.web.live.uploads import RefusedError, check_header, check_header_of_f
 NOT_AN_UPLOAD = "This is not a file that was uploaded here: upload it first."
 """Said of every other path, whether something is there or not."""
 _STORED_IN = re.compile(r"[0-9a-f]{64}")  # the folder of an upload: a keyed hash of its content
+_FRAME = "data:image/jpeg;base64,"
 _DRAWINGS = 32  # kept while their visitors have not asked for a judgment yet
 
 
@@ -68,6 +70,20 @@ def files_named(message: Any) -> Iterator[object]:
             waiting += value
 
 
+def is_frame(value: Any) -> bool:
+    """Return whether a message is one picture of a webcam's stream, and names no file.
+
+    >>> is_frame({"url": "data:image/jpeg;base64,AAAA"}), is_frame({"path": "/a", "url": _FRAME})
+    (True, False)
+    """
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("url"), str)
+        and value["url"].startswith(_FRAME)
+        and not any(found for key, found in value.items() if key not in ("url", "meta"))
+    )
+
+
 class GuardedBlocks(gr.Blocks):
     """Gradio's Blocks, each of whose messages passes the door, whichever way it came."""
 
@@ -81,6 +97,9 @@ class GuardedBlocks(gr.Blocks):
         """Refuse what names anything but an upload, or a picture too large; then as in Gradio."""
         try:
             for block, value in zip(block_fn.inputs, inputs, strict=False):
+                if isinstance(block, gr.Image) and block.streaming and is_frame(value):
+                    check_header(b64decode(value["url"].partition(",")[2]))
+                    continue
                 for path in files_named(value):
                     file = uploaded(path)
                     if isinstance(block, (gr.Image, gr.ImageEditor)):

@@ -4,6 +4,7 @@
 inference per image; opacity and threshold draw the kept judgment again.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from rd4ad.inference.overlay import overlay
 from rd4ad.web.explorer.charts import normal_scores
-from rd4ad.web.live import digit_pad, judgments, layout
+from rd4ad.web.live import digit_pad, judgments, layout, taught
 from rd4ad.web.live.detectors import BusyError, Detectors, Judgment
 from rd4ad.web.live.door import GuardedBlocks
 from rd4ad.web.live.uploads import RefusedError, read_upload_file
@@ -57,11 +58,14 @@ def build(detectors: Detectors, kept: judgments.Kept) -> gr.Blocks:
             one = layout.one_image(examples)
         with gr.Tab("Several images"):
             several = layout.several_images()
+        taught.add_camera_tab(detectors, chooser)
+        defects = taught.add_defects_tab(chooser)
         if digits:
             digit_pad.add_tab(detectors, digits)
             demo.load(None, js=digit_pad.HOLD_BRUSH)
         program = layout.program(names[0] if names else "NAME")
         _connect_one_image(demo, events, one, chooser, examples)
+        demo.load(_choose_taught(names), None, [chooser, defects], **_PRIVATE)
         several.button.click(
             events.judge_all, [several.files, chooser], [several.gallery, several.table], **_PRIVATE
         )
@@ -99,13 +103,15 @@ def _connect_one_image(
     )
     first = str(examples[0])
 
-    def show_example() -> list[Any]:
-        """Open with the first example, judged."""
+    def show_example(request: gr.Request | None) -> list[Any]:
+        """Open with the first example, judged, unless a taught detector is asked for."""
+        if taught.name_of(request):
+            return [gr.skip()] * (2 + len(outputs))
         part = part_of(first)
         return [first, part, *events.judge(first, part)]
 
     with suppress(gr.Error):  # a rehearsal: what loads on first use is loaded
-        show_example()
+        show_example(None)
     demo.load(show_example, None, [one.photo, chooser, *outputs], **_PRIVATE)
 
 
@@ -168,6 +174,18 @@ class Events:
     ) -> tuple[list[Any], pd.DataFrame]:
         """Judge several images; one that is refused is named and stops nothing."""
         return _judge_all(self.detectors, paths or [], name)
+
+
+def _choose_taught(names: list[str]) -> Callable[[gr.Request], list[Any]]:
+    def choose(request: gr.Request) -> list[Any]:
+        """Offer the detector that the page's address names, and a tab for its real defects."""
+        name = taught.name_of(request)
+        if name is None:
+            return [gr.skip(), gr.skip()]
+        choices = [("the part that you taught", name), *((one, one) for one in names)]
+        return [gr.update(choices=choices, value=name), gr.update(visible=True)]
+
+    return choose
 
 
 def part_of(path: str) -> str:

@@ -12,6 +12,7 @@ from rd4ad.teach.jobs.quota import QuotaError
 from rd4ad.teach.photos import Photo, photo_of
 from rd4ad.web.live.uploads import MAX_BYTES, RefusedError, read_upload
 
+MASK = "_mask"
 MAX_ZIP_BYTES = 200 * 2**20
 _DECODING = BoundedSemaphore(2)  # an image of 25 megapixels takes 75 MB while it is read
 _AT_ONCE = 16  # photos, at the detector's size, between two writes
@@ -53,6 +54,44 @@ def receive(room: Classroom, job: Job, files: Iterable[tuple[str, bytes]]) -> Re
     except OSError:
         received.problems.append("The server's disk is full: the last photos were not kept.")
     return received
+
+
+def receive_defects(room: Classroom, job: Job, files: list[tuple[str, bytes]]) -> Received:
+    """Add photos of defective parts; a file named like another with _mask at the end is its mask.
+
+    Args:
+        room: that has the job.
+        job: that gets them.
+        files: names and contents.
+    """
+    received = Received()
+    masks = {_stem(name).removesuffix(MASK): content for name, content in files if _is_mask(name)}
+    photos = [(name, content) for name, content in files if not _is_mask(name)]
+    try:
+        room.check_room(job, len(photos))
+        for name, content in photos:
+            photo = _photo(name, content)
+            mask = _photo(name + MASK, masks[_stem(name)]) if _stem(name) in masks else None
+            for problem in (photo, mask):
+                if isinstance(problem, str):
+                    received.problems.append(problem)
+            if isinstance(photo, Photo):
+                drawn = mask.image.max(2) > 127 if isinstance(mask, Photo) else None
+                job.add_defect(photo, drawn)
+                received.n_photos += 1
+    except QuotaError as error:
+        received.problems.append(str(error))
+    except OSError:
+        received.problems.append("The server's disk is full: the last photos were not kept.")
+    return received
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _is_mask(name: str) -> bool:
+    return _stem(name).endswith(MASK)
 
 
 def _added(room: Classroom, job: Job, waiting: list[Photo]) -> int:

@@ -1,0 +1,165 @@
+"""Steps 2 and 3 of Teach: the first detector, and what it would find."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from rd4ad.data.folders import IMAGE_SUFFIXES
+from rd4ad.teach.jobs import work
+from rd4ad.teach.jobs.classroom import Classroom
+from rd4ad.teach.jobs.folder import Job
+from rd4ad.teach.pictures import N_SHOWN
+from rd4ad.web.explorer import charts, widgets
+from rd4ad.web.explorer.units import Units
+from rd4ad.web.teach.uploads import receive_defects
+
+_POLL = "0.5s"
+_SYNTHETIC = (
+    "Synthetic: the defects are painted into photos that the detector was not fitted on. They "
+    "compare detectors and thresholds, and promise nothing about real ones."
+)
+
+
+@st.fragment(run_every=_POLL)
+def wait(room: Classroom, job: Job) -> None:
+    """Show where the first detector stands, and its first heatmap as soon as there is one."""
+    if not job.exists:
+        st.rerun()
+    lesson = job.state()["lesson"]
+    if lesson["state"] not in ("queued", "working"):
+        st.rerun()
+    before = room.place(job, "lesson")
+    step = lesson.get("step", "waiting")
+    st.info(f"Waiting for {before} others." if before else f"{step.capitalize()} ...")
+    _show_least_alike(job, None)
+
+
+def show(room: Classroom, job: Job) -> None:
+    """Show the fitted detector: its threshold, and the photos that look least like the others."""
+    record = job.read_json("lesson.json")
+    if record is None:
+        return
+    threshold = record["threshold"]
+    seconds = job.state()["lesson"].get("seconds")
+    took = f" It took {seconds:.1f} s." if seconds else ""
+    st.markdown(
+        f"A memory of patches of {record['n_photos']} photos.{took} Its threshold is "
+        f"**{threshold['value']:.3f}**. {threshold['text']}"
+    )
+    for one in record["augmentations"]:
+        st.markdown(one["text"])
+    (st.success if record["growth"]["is_enough"] else st.info)(record["growth"]["text"])
+    st.markdown(
+        "**Least like the others.** Each photo was judged by a memory of the others; outlined is "
+        "what lies above the threshold. Is one of them no good part? Take it out."
+    )
+    _show_least_alike(job, record)
+    out = [one["name"] for one in job.state()["photos"] if one["is_left_out"]]
+    if out and st.button(f"Put back: {', '.join(out[:5])}", icon=":material/undo:"):
+        _refit(room, job, [])
+
+
+def _show_least_alike(job: Job, record: dict[str, Any] | None) -> None:
+    for rank, column in enumerate(st.columns(N_SHOWN)):
+        path = job.folder / f"least-{rank}.jpg"
+        if not path.exists():
+            continue
+        name = record["least_alike"][rank] if record else ""
+        column.image(path.read_bytes(), caption=name or None, width="stretch")
+
+
+def leave_out(room: Classroom, job: Job) -> None:
+    """Offer to take out the photos that look least like the others, and fit again."""
+    record = job.read_json("lesson.json")
+    if record is None:
+        return
+    for rank, (column, name) in enumerate(zip(st.columns(N_SHOWN), record["least_alike"])):
+        if column.button("Take it out", key=f"out_{rank}", icon=":material/remove_circle:"):
+            out = [one["name"] for one in job.state()["photos"] if one["is_left_out"]]
+            _refit(room, job, [*out, name])
+
+
+def _refit(room: Classroom, job: Job, left_out: list[str]) -> None:
+    job.leave_out(left_out)
+    room.learn(job)
+    st.rerun()
+
+
+def appraise(job: Job, units: Units) -> None:
+    """Show which painted defects are found, examples of both kinds, and real ones if any."""
+    record = job.read_json("lesson.json")
+    if record is None:
+        return
+    own = record["student"] if record.get("is_student_kept") else record
+    smallest = own["smallest_found_px"]
+    st.markdown(
+        f"At this threshold at least nine in ten painted defects of **{smallest} px** and more are "
+        "found, in photos of 256 px."
+        if smallest
+        else "At this threshold no size of painted defects is found nine times in ten."
+    )
+    st.caption(_SYNTHETIC)
+    table = pd.DataFrame(own["painted"])
+    share = table.pivot_table(index="size_px", columns="kind", values="is_found", aggfunc="mean")
+    left, right = st.columns(2)
+    with left:
+        widgets.show(
+            charts.lines(
+                share, share * 0, x_title="Size of the painted defect, px of 256",
+                y_title=f"Found, {units.name}", factor=units.factor,
+            ),
+            "Share of painted defects found, by size and kind",
+            "found",
+        )  # fmt: skip
+    with right:
+        shown = (share * units.factor).T.round(0).rename(columns="{} px".format)
+        st.dataframe(
+            shown.rename_axis(f"found, {units.name}").reset_index(),
+            hide_index=True, width="stretch", placeholder="–",
+        )  # fmt: skip
+        st.caption(
+            f"Image AUROC {units.text(own['painted_image_auroc'])}, pixel AUROC "
+            f"{units.text(own['painted_pixel_auroc'])}, PRO {units.text(own['painted_aupro'])}, "
+            "all synthetic."
+        )
+    for kind, text in (("found", "Found, though faint"), ("missed", "Missed")):
+        paths = [job.folder / f"{kind}-{rank}.jpg" for rank in range(N_SHOWN)]
+        if paths[0].exists():
+            st.markdown(f"**{text}**")
+            for path, column in zip(paths, st.columns(N_SHOWN), strict=True):
+                if path.exists():
+                    column.image(path.read_bytes(), width="stretch")
+
+
+def real_defects(room: Classroom, job: Job, units: Units) -> None:
+    """Take photos of real defects, with masks if there are any, and show what was measured."""
+    record = job.read_json("lesson.json")
+    if record is None:
+        return
+    if record.get("real"):
+        names = {
+            "image_auroc": "Image AUROC", "found_at_the_threshold": "Found at the threshold",
+            "pixel_auroc": "Pixel AUROC", "aupro": "PRO",
+        }  # fmt: skip
+        n_defects = len(job.state()["defects"])
+        st.markdown(f"**Real defects**: {n_defects} photos that you added.")
+        for column, (key, value) in zip(st.columns(4), record["real"].items(), strict=False):
+            column.metric(f"{names[key]}, {units.name}", units.text(value))
+    with st.expander("Add photos of real defects", icon=":material/broken_image:"):
+        turn = st.session_state.setdefault("defects_turn", 0)
+        files = st.file_uploader(
+            "Photos of defective parts, and their masks if you have them",
+            [suffix.removeprefix(".") for suffix in sorted(IMAGE_SUFFIXES)],
+            accept_multiple_files=True,
+            key=f"defects_{turn}",
+            help="A mask is an image named like its photo with _mask at the end: scratch.png and "
+            "scratch_mask.png. White is defective. Masks can also be drawn in the live demo.",
+        )
+        if files:
+            received = receive_defects(room, job, [(one.name, one.getvalue()) for one in files])
+            work.judge_defects(job)
+            work.write_report(job)
+            st.session_state["defects_turn"] += 1
+            st.session_state["teach_messages"] = received.problems
+            st.rerun()
