@@ -1,33 +1,21 @@
 """The explorer in a real Chromium: what a person sees and does, and where requests go."""
 
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
+import urllib.request
 import zipfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from rd4ad.data.parts import render
 from rd4ad.runs.index import read_index
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found (Debian's package: chromium)"),
-]
+pytestmark = pytest.mark.browser
 HOME = Path(__file__).resolve().parents[2]
+LONG_MS = 60_000
 PAGES = {
     "/": "Leaderboard",
     "/category?category=Generated+parts+%2F+transistor": "Category",
@@ -40,81 +28,6 @@ PAGES = {
     "/demo": "Live",
     "/about": "About",
 }
-LONG_MS = 60_000
-expect.set_options(timeout=LONG_MS)
-# Streamlit asks these below a page's own address and gets 404 by design.
-PROBES = re.compile(r"/\w+/_stcore/(health|host-config)$")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-class Watched:
-    """A page whose console errors, failed answers and requests are written down."""
-
-    def __init__(self, browser, **context):
-        self.context = browser.new_context(**context)
-        self.page = self.context.new_page()
-        self.errors, self.requests, self.failed = [], [], []
-        self.page.on("console", self._console)
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("response", self._response)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.sent_bytes = 0  # by the server over its socket: tables, charts, everything but images
-        self.page.on("websocket", lambda socket: socket.on("framereceived", self._frame))
-
-    def _console(self, message):
-        if message.type == "error" and "404" not in message.text:
-            self.errors.append(message.text)
-
-    def _response(self, response):
-        if response.status >= 400 and not PROBES.search(response.url):
-            self.failed.append(f"{response.status} {response.url}")
-
-    def _frame(self, payload):
-        self.sent_bytes += len(payload)
-
-    def open(self, address: str, heading: str):
-        self.page.goto(address)
-        self.page.get_by_role("heading", name=heading, exact=True).wait_for(timeout=LONG_MS)
-        self.settle()
-        return self.page
-
-    def settle(self):
-        """Wait until the server has answered everything and no part of the page is a gray bar."""
-        self.page.wait_for_timeout(300)
-        done = self.page.locator("[data-test-script-state=notRunning]")
-        done.wait_for(timeout=LONG_MS)
-        expect(self.page.get_by_test_id("stSkeleton")).to_have_count(0)
-        self.page.wait_for_timeout(300)
-
-    def check(self):
-        assert self.errors == []
-        assert self.failed == []
-        outside = [
-            u for u in self.requests if not re.match(r"\w+://127\.0\.0\.1[:/]|data:|blob:", u)
-        ]
-        assert outside == []
-        self.context.close()
-
-
-@pytest.fixture
-def watched(browser):
-    opened = []
-
-    def watch(**context) -> Watched:
-        one = Watched(browser, **context)
-        opened.append(one)
-        return one
-
-    yield watch
-    for one in opened:
-        one.check()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -268,16 +181,6 @@ def test_the_live_page_judges_an_upload_and_refuses_a_broken_file(address, watch
     page.get_by_text("not a whole image").first.wait_for(timeout=LONG_MS)
 
 
-@pytest.fixture
-def bundled():
-    """The application as it comes, with the bundled results and detectors."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with running(["rd4ad.cli", "serve", "--port", str(port)], port) as url:
-        yield url
-
-
 def test_a_digit_can_be_drawn_and_is_judged(bundled, watched):
     page = watched(viewport={"width": 1280, "height": 1200}).page
     page.goto(f"{bundled}/live/")
@@ -315,60 +218,14 @@ def test_the_demo_is_inside_the_explorer(address, watched):
     frame.get_by_text("Detector", exact=True).first.wait_for(timeout=LONG_MS)
 
 
-def test_the_page_opens_by_streamlit_alone_too(browser):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ["streamlit", "run", "app.py", "--server.port", str(port)]
-    with running([*command, "--server.address", "127.0.0.1"], port) as url:
+def test_the_page_opens_by_streamlit_alone_too(browser, running):
+    with running("-m", "streamlit", "run", "app.py", "--server.address", "127.0.0.1") as url:
         page = browser.new_page()
         page.goto(f"{url}/demo")
         page.get_by_text("rd4ad serve").first.wait_for(timeout=LONG_MS)
         page.close()
 
 
-def test_plain_python_serves_everything_as_a_gradio_space_does(tmp_path):
-    import os
-    import urllib.request
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "app.py"], cwd=HOME, env=os.environ | {"PORT": str(port)},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        wait_for(port)
-        assert b"gradio" in urllib.request.urlopen(f"http://127.0.0.1:{port}/live/").read()
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
-
-
-@contextmanager
-def running(command: list[str], port: int):
-    """Run a server in the background until it answers; stop it afterwards."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", *command],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=HOME,
-    )
-    try:
-        wait_for(port)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
-
-
-def wait_for(port: int) -> None:
-    for _ in range(300):
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.2)
-        else:
-            return
-    raise TimeoutError(f"nothing answers on {port}")
+def test_plain_python_serves_everything_as_a_gradio_space_does(running):
+    with running("app.py") as url:
+        assert b"gradio" in urllib.request.urlopen(f"{url}/live/").read()

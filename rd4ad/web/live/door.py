@@ -84,6 +84,19 @@ def is_frame(value: Any) -> bool:
     )
 
 
+def check_frame(url: str) -> None:
+    """Refuse a picture of a stream that is no image, or too large; nothing is decoded.
+
+    Raises:
+        RefusedError: says why.
+    """
+    try:
+        content = b64decode(url.removeprefix(_FRAME), validate=True)
+    except ValueError:
+        raise RefusedError("This is not a picture of a camera.") from None
+    check_header(content)
+
+
 class GuardedBlocks(gr.Blocks):
     """Gradio's Blocks, each of whose messages passes the door, whichever way it came."""
 
@@ -98,7 +111,7 @@ class GuardedBlocks(gr.Blocks):
         try:
             for block, value in zip(block_fn.inputs, inputs, strict=False):
                 if isinstance(block, gr.Image) and block.streaming and is_frame(value):
-                    check_header(b64decode(value["url"].partition(",")[2]))
+                    check_frame(value["url"])
                     continue
                 for path in files_named(value):
                     file = uploaded(path)

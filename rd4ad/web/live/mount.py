@@ -30,7 +30,7 @@ _AWAKE_SECONDS, _RESTING_SECONDS, _QUIET_SECONDS = 0.005, 0.2, 30.0
 
 _ROUTES = re.compile(
     r"/(?:config/?|theme\.css|favicon\.ico|manifest\.json|robots\.txt|(?:assets|static|svelte)/.+"
-    r"|gradio_api/(?:stream/[0-9a-f]+(?:/close)?|info/?|startup-events|app_id/?|cancel|reset/?|upload|upload_progress"
+    r"|gradio_api/(?:stream/[0-9a-f]{32}(?:/close)?|info/?|startup-events|app_id/?|cancel|reset/?|upload|upload_progress"
     r"|component_server/?|theme\.css|(?:heartbeat|call|run|api|mcp)/.*|queue/(?:join|data|status)"
     r"|file=.+))?"
 )

@@ -1,5 +1,6 @@
 """Attacks on the live demo over HTTP: every event, private ones too, is a door."""
 
+import base64
 import hashlib
 import io
 import json
@@ -272,3 +273,37 @@ def test_uploads_have_a_limit_on_disk(tmp_path):
         [sys.executable, "-c", code], env=os.environ | settings, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+FRAME = "data:image/jpeg;base64,"
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ({"url": FRAME + base64.b64encode(bomb(60_000, 60_000)).decode()}, "too large"),
+        ({"url": FRAME + base64.b64encode(b"no picture").decode()}, "not a whole image"),
+        ({"url": FRAME + "%%%"}, "not a picture of a camera"),
+        ({"url": FRAME, "path": "/etc/passwd"}, NOT_AN_UPLOAD),
+        ({"url": "data:text/html;base64,AAAA"}, NOT_AN_UPLOAD),
+        ({"url": "http://127.0.0.1:1/a.png"}, "error"),
+        ({"path": "/etc/passwd"}, NOT_AN_UPLOAD),
+    ],
+    ids=["pixels", "text", "no base64", "frame and path", "html", "address", "path"],
+)
+def test_a_stream_takes_pictures_of_a_camera_and_nothing_else(live, config, sent, said):
+    cameras = {c["id"] for c in config["components"] if c["props"].get("streaming")}
+    event = next(e for e in config["dependencies"] if cameras & set(e["inputs"]))
+    answer = joined(live, event["id"], [sent | {"meta": {"_type": "gradio.FileData"}}, "nut", 0])
+    assert said in answer or (said == "error" and answer != "complete")
+
+
+def test_a_picture_of_a_camera_is_judged(live, config):
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), "gray").save(file, "JPEG")
+    cameras = {c["id"] for c in config["components"] if c["props"].get("streaming")}
+    event = next(e for e in config["dependencies"] if cameras & set(e["inputs"]))
+    sent = {"url": FRAME + base64.b64encode(file.getvalue()).decode()}
+    name = next(c for c in config["components"] if c["props"].get("label") == "Detector")
+    data = [sent | {"meta": {"_type": "gradio.FileData"}}, name["props"]["value"], None]
+    assert joined(live, event["id"], data) == "complete"

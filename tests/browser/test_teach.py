@@ -1,0 +1,89 @@
+"""Teach in a real Chromium: from thirty photos to a judged one, and back by the link."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from rd4ad import Detector
+from rd4ad.data.parts import render
+
+pytestmark = pytest.mark.browser
+LONG_MS = 120_000
+
+
+@pytest.fixture
+def taught(bundled, watched):
+    """A page on which thirty photos of a generated part were taught."""
+    page = watched(viewport={"width": 1280, "height": 1200}).open(f"{bundled}/teach", "Teach")
+    page.get_by_text("Our examples").click()
+    page.get_by_role("button", name="Use 30 of these").click()
+    page.get_by_text("What would it find?").wait_for(timeout=LONG_MS)
+    return page
+
+
+@pytest.fixture(autouse=True)
+def own_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("RD4AD_TEACH_FOLDER", str(tmp_path / "jobs"))
+
+
+def test_a_visitor_teaches_a_part_judges_a_photo_takes_it_along_and_deletes_it(
+    taught, watched, tmp_path
+):
+    page = taught
+    expect(page.get_by_text("30 photos", exact=True)).to_be_visible()
+    bad = tmp_path / "bad.png"
+    Image.fromarray(render("bottle", "contamination", 0)[0]).save(bad)
+    chosen = page.locator("[data-testid=stFileUploader]").filter(has_text="Photos to judge")
+    chosen.locator("input[type=file]").set_input_files(str(bad))
+    page.get_by_text("bad.png: defective").wait_for(timeout=LONG_MS)
+    expect(page.get_by_text("The most similar good photo")).to_be_visible()
+    with page.expect_download(timeout=LONG_MS) as started:
+        page.get_by_role("button", name="ONNX model").click()
+    path = tmp_path / "detector.onnx"
+    path.write_bytes(Path(started.value.path()).read_bytes())
+    assert Detector.load(path).predict(bad)[0].is_anomalous
+    other = watched().open(page.url, "Teach")  # by the link, in another browser
+    other.get_by_text("What would it find?").wait_for(timeout=LONG_MS)
+    page.get_by_role("button", name="Delete all now").click()
+    page.get_by_text("Accepted false alarms").wait_for(timeout=LONG_MS)
+    other.reload()
+    other.get_by_text("This job is gone").wait_for(timeout=LONG_MS)
+
+
+def test_a_photo_is_taken_out_and_the_others_are_fitted_again(taught):
+    taught.get_by_role("button", name="Take it out").first.click()
+    taught.get_by_text("29 photos").first.wait_for(timeout=LONG_MS)
+    taught.get_by_text("Put back").first.wait_for(timeout=LONG_MS)
+
+
+def test_a_training_is_watched_and_stopped(taught):
+    taught.get_by_role("button", name="Train reverse distillation").click()
+    taught.get_by_text("epoch").first.wait_for(timeout=LONG_MS)
+    taught.get_by_role("button", name="Stop, and keep what it has").click()
+    taught.get_by_text("Recommended:").wait_for(timeout=LONG_MS)
+
+
+def test_a_real_defect_is_painted_in_the_live_demo(taught, watched, tmp_path):
+    bad = tmp_path / "bad.png"
+    Image.fromarray(render("bottle", "contamination", 0)[0]).save(bad)
+    link = taught.get_by_role("link", name="Judge by camera stream").get_attribute("href")
+    page = watched(viewport={"width": 1280, "height": 1200}).page
+    page.goto(taught.url.split("/teach")[0] + link)
+    page.get_by_role("tab", name="Real defects").click(timeout=LONG_MS)
+    page.locator("#defect input[type=file]").first.set_input_files(str(bad))
+    page.get_by_role("button", name="Add this defect").click()
+    page.get_by_text("1 defects: image AUROC").wait_for(timeout=LONG_MS)
+
+
+def test_files_from_a_folder_are_taken_and_a_broken_one_is_named(bundled, watched, tmp_path):
+    for i in range(6):
+        Image.fromarray(render("nut", "good", i, split="train")[0]).save(tmp_path / f"{i}.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    page = watched(viewport={"width": 390, "height": 900}).open(f"{bundled}/teach", "Teach")
+    files = [str(path) for path in sorted(tmp_path.glob("*.png"))]
+    page.locator("input[type=file]").first.set_input_files(files)
+    page.get_by_text("broken.png: This is not a whole image").wait_for(timeout=LONG_MS)
+    page.get_by_text("What would it find?").wait_for(timeout=LONG_MS)
+    expect(page.get_by_text("Fewer than 20 photos")).to_be_visible()

@@ -1,0 +1,63 @@
+"""The page Teach without a browser: what it says, and what it refuses."""
+
+import time
+
+import pytest
+
+from rd4ad.data.parts import render
+from rd4ad.teach.jobs.classroom import classroom
+from rd4ad.teach.photos import photo_of
+
+
+@pytest.fixture
+def room(monkeypatch, tmp_path):
+    monkeypatch.setenv("RD4AD_TEACH_FOLDER", str(tmp_path / "jobs"))
+    classroom.cache_clear()
+    yield classroom
+    classroom.cache_clear()
+
+
+def taught(room):
+    job = room().open()
+    photos = [photo_of(f"{i}.png", render("nut", "good", i, split="train")[0]) for i in range(6)]
+    room().add_photos(job, photos)
+    room().learn(job)
+    end = time.monotonic() + 120
+    while job.state()["lesson"]["state"] in ("queued", "working"):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return job
+
+
+def test_it_asks_for_photos_first(results, opened, room):
+    page = opened("pages/teach.py")
+    assert [one.label for one in page.select_slider] == ["Accepted false alarms"]
+    assert not page.subheader
+
+
+def test_a_job_is_shown_by_its_link_with_every_step(results, opened, room):
+    job = taught(room)
+    page = opened("pages/teach.py")
+    page.query_params["job"] = job.token
+    page.run()
+    assert not page.exception
+    assert [one.value[0] for one in page.subheader] == ["1", "2", "3", "4", "5", "6"]
+    assert "6 photos" in page.markdown[2].value or any("6 photos" in m.value for m in page.markdown)
+    assert any("Fewer than 20" in warning.value for warning in page.warning)
+    assert any("synthetic" in caption.value.lower() for caption in page.caption)
+
+
+def test_a_job_that_is_gone_is_said_once(results, opened, room):
+    page = opened("pages/teach.py")
+    page.query_params["job"] = "0" * 32
+    page.run()
+    assert "is gone" in page.info[0].value
+    page.run()
+    assert not page.info
+
+
+def test_an_operator_can_switch_it_off(results, opened, room, monkeypatch):
+    monkeypatch.setenv("RD4AD_TEACH", "0")
+    page = opened("pages/teach.py")
+    assert "switched off" in page.info[0].value
+    assert "rd4ad teach" in page.code[0].value
