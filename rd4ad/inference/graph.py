@@ -20,7 +20,7 @@ from onnx import TensorProto
 from rd4ad.catalogue import METHODS
 from rd4ad.data.images import IMAGENET_MEAN, IMAGENET_STD
 from rd4ad.inference.graph_nodes import Net, Weights
-from rd4ad.inference.memory_graph import MemorySearch, add_patches
+from rd4ad.inference.memory_graph import MemorySearch, add_patches, map_side
 from rd4ad.inference.prediction import Calibration
 from rd4ad.scoring import IMAGE, Scoring, layers_name, smoothing, upsampling
 
@@ -59,7 +59,8 @@ def build_graph(
     trained, size_px = tuple(header["layers"]), header["size_px"]
     net = Net({f"teacher.{name}": value for name, value in teacher_tensors.items()} | {**tensors})
     features = _teacher(net, max(trained))
-    sides = {layer: size_px // 2 ** (layer + 1) for layer in scoring.layers}
+    pool = header.get("settings", {}).get("pool", 1)
+    sides = {layer: map_side((layer,), size_px, pool) for layer in scoring.layers}
     if header["method"] == "reverse_distillation":
         _compare(net, features, trained, sides)
     else:
@@ -74,20 +75,20 @@ def build_graph(
 
 
 def build_patch_graph(
-    teacher_tensors: Weights, layers: tuple[int, ...], size_px: int, *, unit_length: bool
+    teacher_tensors: Weights, layers: tuple[int, ...], size_px: int, *, pool: int
 ) -> onnx.ModelProto:
     """Return a model that gives the patches from which a memory is built, for `image` as above.
 
-    Its output is `patches`, (B, P, C) float32; see `rd4ad.methods.patchcore`.
+    Its output is `patches`, (B, P, C) float32, without their places; see `rd4ad.methods.patchcore`.
 
     Args:
         teacher_tensors: the teacher's, named as torchvision does.
         layers: those that are concatenated.
         size_px: side of the images.
-        unit_length: whether each layer's features are scaled to length 1.
+        pool: see the method.
     """
     net = Net({f"teacher.{name}": value for name, value in teacher_tensors.items()})
-    patches = add_patches(net, _teacher(net, max(layers)), layers, unit_length)
+    patches = add_patches(net, _teacher(net, max(layers)), layers, size_px, 0.0, pool)
     net.node("Identity", patches, output="patches")
     return net.model([size_px, size_px, 3], {"patches": ["positions", "channels"]}, {})
 
@@ -192,10 +193,12 @@ def _search(
 ) -> None:
     """Add what PatchCore does with the teacher's features, down to the distance map and score."""
     layers = tuple(header["layers"])
-    patches = add_patches(net, features, layers, header["settings"].get("unit_length", False))
+    settings, size_px = header["settings"], header["size_px"]
+    place, pool = settings.get("place", 0.0), settings.get("pool", 1)
+    patches = add_patches(net, features, layers, size_px, place, pool)
     search = MemorySearch(net, net.tensor("memory.patches"))
     name = f"distance_{layers[0]}"
-    search.distances(patches, header["size_px"] // 2 ** (layers[0] + 1), name)
+    search.distances(patches, map_side(layers, size_px, pool), name)
     if scoring.score == "image":
         search.score(patches, name, f"distance_{IMAGE}")
 

@@ -7,13 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rd4ad.inference.graph_nodes import Net
-from rd4ad.methods.coreset import N_NEIGHBORS, SEARCHED_AT_ONCE
-
-_EPSILON = 1e-12  # torch.nn.functional.normalize: no length counts as smaller
+from rd4ad.methods.coreset import N_NEIGHBORS, SEARCHED_AT_ONCE, grid
 
 
 def add_patches(
-    net: Net, features: Mapping[int, str], layers: tuple[int, ...], unit_length: bool
+    net: Net,
+    features: Mapping[int, str],
+    layers: tuple[int, ...],
+    size_px: int,
+    place: float,
+    pool: int,
 ) -> str:
     """Add one patch a position of the finest layer, and return their name, (B, h*w, C).
 
@@ -21,7 +24,8 @@ def add_patches(
         net: the graph.
         features: the teacher's, (B, C, h, w), by layer.
         layers: those that are concatenated, finest first.
-        unit_length: whether each layer's features are scaled to length 1.
+        size_px: side of the images.
+        place, pool: see the method.
     """
     joined = []
     for layer in layers:
@@ -29,16 +33,29 @@ def add_patches(
             "AveragePool", features[layer],
             kernel_shape=[3, 3], pads=[1] * 4, strides=[1, 1], count_include_pad=1,
         )  # fmt: skip
-        if unit_length:
-            length = net.node("ReduceL2", x, axes=[1], keepdims=1)
-            x = net.node("Div", x, net.node("Max", length, net.constant(_EPSILON)))
         if layer > layers[0]:
             times = 2 ** (layer - layers[0])
             x = net.node("Resize", x, "", net.constant([1, 1, times, times]), mode="linear")
         joined.append(x)
     patches = net.node("Concat", *joined, axis=1)
+    if pool > 1:
+        patches = net.node("AveragePool", patches, kernel_shape=[pool, pool], strides=[pool, pool])
+    if place:
+        places = net.constant(place * grid(map_side(layers, size_px, pool))[None])
+        first = net.node("Slice", patches, *(net.constant([n], np.int64) for n in (0, 2, 1)))
+        nothing = net.node("Mul", first, net.constant(0))  # gives the places the batch's size
+        patches = net.node("Concat", patches, net.node("Add", nothing, places), axis=1)
     flat = net.node("Reshape", patches, net.constant([0, 0, -1], np.int64))
     return net.node("Transpose", flat, perm=[0, 2, 1])
+
+
+def map_side(layers: tuple[int, ...], size_px: int, pool: int) -> int:
+    """Return how many positions a side of the distance map has.
+
+    >>> map_side((1, 2, 3), 256, pool=2)
+    32
+    """
+    return size_px // 2 ** (1 + layers[0]) // pool
 
 
 class MemorySearch:

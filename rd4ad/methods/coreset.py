@@ -66,6 +66,16 @@ def _projected(rows: Rows, seed: int) -> Rows:
     return projected
 
 
+def grid(side: int) -> NDArray[np.float32]:
+    """Return rows and columns of positions as shares of the side, (2, side, side).
+
+    >>> grid(2)[0].tolist()
+    [[0.25, 0.25], [0.75, 0.75]]
+    """
+    steps = (np.arange(side, dtype=np.float32) + 0.5) / side
+    return np.stack(np.meshgrid(steps, steps, indexing="ij"))
+
+
 def squared_distances(points: Rows, others: Rows) -> Rows:
     """Return each point's squared distance (N,) to the nearest of the others.
 

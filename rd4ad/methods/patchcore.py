@@ -19,8 +19,10 @@ Settings and where they come from:
 - Zeros beyond the border count in the mean, as in amazon-science/patchcore-inspection, whose
   unfolding pads with them. Without them transistor loses 12 points of image AUROC at 30 images.
 - Gaussian of 4 px (section 3.3).
-- With `unit_length` each layer's features are scaled to length 1 after the mean, so that no layer
-  outweighs the others; the paper does not.
+- With `place` a patch has two more channels, its row and column as shares of the side, times that
+  number: what lies far away in the picture is then far in the memory too. The paper has none.
+- With `pool` 2, patches are averaged over 2 x 2 positions: a quarter of the patches and of the
+  search, so that layer 1 can take part at the price of layer 2. The paper has none.
 
 What differs from the public code: it averages over neighboring channels down to 1024 before the
 search, compares squared distances, and leaves the weight of eq. 7 out. What differs from the
@@ -43,7 +45,7 @@ from torch import Tensor, nn
 from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import DatasetError
 from rd4ad.methods.backbones import Teacher, backbone_named
-from rd4ad.methods.coreset import N_NEIGHBORS, SEARCHED_AT_ONCE, greedy_coreset
+from rd4ad.methods.coreset import N_NEIGHBORS, SEARCHED_AT_ONCE, greedy_coreset, grid
 from rd4ad.methods.method import Method, Session
 from rd4ad.scoring import IMAGE, checked_layers
 
@@ -61,7 +63,8 @@ class PatchCore(Method):
         layers: layers concatenated; any choice of 1, 2, 3.
         teacher: a teacher with its weights; without one it is random, of use for shapes alone.
         n_rows: patches in the memory.
-        unit_length: whether each layer's features are scaled to length 1.
+        place: what the distance across the picture counts, in the features' unit.
+        pool: patches are averaged over so many positions squared.
 
     Raises:
         ValueError: unknown backbone or layers.
@@ -78,13 +81,15 @@ class PatchCore(Method):
         *,
         teacher: Teacher | None = None,
         n_rows: int,
-        unit_length: bool = False,
+        place: float = 0.0,
+        pool: int = 1,
     ) -> None:
-        super().__init__(backbone, layers, teacher=teacher, n_rows=n_rows, unit_length=unit_length)
-        self.unit_length = unit_length
+        super().__init__(backbone, layers, teacher=teacher, n_rows=n_rows, place=place, pool=pool)
+        self.place, self.pool = place, pool
         channels = [backbone_named(backbone).channels[layer - 1] for layer in self.layers]
         self.memory = nn.Module()
-        self.memory.register_buffer("patches", torch.zeros(n_rows, sum(channels)))
+        n_channels = sum(channels) + (2 if place else 0)
+        self.memory.register_buffer("patches", torch.zeros(n_rows, n_channels))
 
     def fit(self, images: NDArray[np.uint8], session: Session) -> None:
         """Keep a coreset of the patches of images (N, S, S, 3), N at least 2.
@@ -125,14 +130,17 @@ class PatchCore(Method):
     def averaged(self, images: Tensor) -> list[Tensor]:
         """Return the chosen layers' features, averaged, each at its own resolution."""
         features = self.teacher(images)
-        found = [F.avg_pool2d(features[layer - 1], 3, 1, 1) for layer in self.layers]
-        return [F.normalize(x, dim=1) for x in found] if self.unit_length else found
+        return [F.avg_pool2d(features[layer - 1], 3, 1, 1) for layer in self.layers]
 
     def joined(self, averaged: list[Tensor]) -> Tensor:
-        """Return one patch a position of the finest layer, (B, C, h, w)."""
+        """Return one patch a position of the finest layer, pooled, (B, C, h, w)."""
         side = averaged[0].shape[2:]
         enlarged = [F.interpolate(x, side, mode="bilinear") for x in averaged[1:]]
-        return torch.cat([averaged[0], *enlarged], 1)
+        joined = F.avg_pool2d(torch.cat([averaged[0], *enlarged], 1), self.pool)
+        if not self.place:
+            return joined
+        places = torch.from_numpy(self.place * grid(joined.shape[2])).to(joined)
+        return torch.cat([joined, places.expand(len(joined), -1, -1, -1)], 1)
 
     @classmethod
     def settings_for(cls, config: TrainingConfig, n_images: int) -> dict[str, Any]:

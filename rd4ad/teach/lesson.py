@@ -23,6 +23,7 @@ from rd4ad.teach.photos import Finding, Photo, findings, images_of
 from rd4ad.teach.threshold import Threshold, threshold_for
 
 OnStep = Callable[[str], None]
+OnScores = Callable[[NDArray[np.int64], Maps, Threshold], None]
 N_FOLDS = 5  # at most the fewest photos, `photos.AT_LEAST`
 MOST_COPIED = 100  # more photos than these show by themselves how the parts vary
 
@@ -35,7 +36,7 @@ class Lesson:
         photos: that it was fitted on.
         findings: about the photos.
         recipe: of the memory.
-        patches: of the photos (N, P, C), so that one more or less costs a fit alone.
+        patches: of the photos, (N, P, C).
         memory: (M, C).
         held_out_maps: every photo's anomaly map by a memory that lacks it, (N, S, S).
         threshold: from those maps' scores.
@@ -111,9 +112,8 @@ def first_lesson(
     *,
     rate: float = 0.01,
     recipe: Recipe | None = None,
-    patches: Patches | None = None,
     on_step: OnStep = lambda step: None,
-    on_scores: Callable[[Maps, Threshold], None] = lambda maps, threshold: None,
+    on_scores: OnScores = lambda indices, maps, threshold: None,
 ) -> Lesson:
     """Fit a memory of patches to photos of good parts, and learn what can be known of it.
 
@@ -121,10 +121,9 @@ def first_lesson(
         photos: of good parts.
         rate: accepted share of false alarms.
         recipe: of the memory.
-        patches: the photos', if they are there already.
         on_step: called with what is being done.
-        on_scores: called with the held-out maps (N, S, S) and the threshold once they are known,
-            before defects are painted.
+        on_scores: called with indices of photos, their held-out maps (n, S, S) and a threshold:
+            for a fifth of the photos as soon as they can be known, then for all.
 
     Raises:
         DatasetError: too few photos.
@@ -135,19 +134,25 @@ def first_lesson(
             raise DatasetError(finding.text)
     recipe = recipe or Recipe()
     images = images_of(photos)
-    if patches is None:
-        on_step("reading features")
-        patches = recipe.patches(images)
+    on_step("reading features")
+    plain = replace(recipe, place=0.0).patches(images)
+    recipe = recipe.settled(photos, plain)
+    patches = recipe.with_places(plain)
     fold_of = np.arange(len(photos)) % N_FOLDS
+    on_step("fitting the memory")
+    early = recipe.memory(patches[fold_of != 0])
+    _show_early(recipe, patches, fold_of, early, rate, on_scores)
     exam = _Exam(recipe, images[fold_of == 0], patches[fold_of == 0])
     tried, pool, pool_fold = _with_copies(exam, photos, images, patches, fold_of, on_step)
-    on_step("fitting the memory")
-    memory = recipe.memory(pool)
     on_step("scoring each photo by the others")
-    memories = recipe.memories_without(pool, pool_fold)
+    memory = recipe.memory(pool)
+    memories = [
+        early if fold == 0 and len(pool) == len(patches) else recipe.memory(pool[pool_fold != fold])
+        for fold in range(N_FOLDS)
+    ]
     good_maps = recipe.held_out_maps(patches, fold_of, memories)
     threshold = threshold_for(good_maps.max((1, 2)).tolist(), rate)
-    on_scores(good_maps, threshold)
+    on_scores(np.arange(len(photos)), good_maps, threshold)
     on_step("painting defects")
     defect_maps = recipe.maps(exam.defect_patches, memories[0])
     appraisal = appraised(good_maps, exam.defects, defect_maps, threshold)
@@ -166,6 +171,21 @@ def first_lesson(
         augmentations=tried,
         growth=Growth(half=exam.taken(others[::2]), whole=exam.taken(others)),
     )
+
+
+def _show_early(
+    recipe: Recipe,
+    patches: Patches,
+    fold_of: NDArray[np.int64],
+    memory: Patches,
+    rate: float,
+    on_scores: OnScores,
+) -> None:
+    """Say what the first fold's photos look like to a memory of the others, if they are several."""
+    held = np.flatnonzero(fold_of == 0)
+    if len(held) > 1:
+        maps = recipe.maps(patches[held], memory)
+        on_scores(held, maps, threshold_for(maps.max((1, 2)).tolist(), rate))
 
 
 @dataclass(frozen=True, eq=False)

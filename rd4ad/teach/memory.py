@@ -4,8 +4,9 @@ The method is `rd4ad.methods.patchcore`. Patches of a photo are computed once; a
 more or less takes the coreset alone.
 """
 
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,17 @@ from numpy.typing import NDArray
 from rd4ad.home import WEIGHTS
 from rd4ad.inference.checkpoint import SCHEMA, Header, read_tensors, sha256
 from rd4ad.inference.graph import build_patch_graph
+from rd4ad.inference.memory_graph import map_side
 from rd4ad.inference.onnx_session import OnnxModel, split_weights
 from rd4ad.inference.prediction import Calibration
 from rd4ad.inference.stored_weights import Tensors
-from rd4ad.methods.coreset import greedy_coreset, squared_distances
+from rd4ad.methods.coreset import greedy_coreset, grid, squared_distances
 from rd4ad.scoring import Maps, Scoring, anomaly_maps, scaled_sigma
+from rd4ad.teach.photos import Photo, alignment
 
 Patches = NDArray[np.float32]
+_LIES_STILL = 0.8  # correlation of photos with their mean from which on places count
+_SAMPLED = 2048  # patches of either half whose distances are looked at
 _CHOSEN_AMONG = 65_536  # patches of 64 photos; held-out scores stay within 1% (docs/LOG.md)
 
 
@@ -33,15 +38,17 @@ class Recipe:
         layers: whose features make a patch.
         size_px: side of the images.
         n_rows: patches in the memory at most.
-        unit_length: whether each layer's features are scaled to length 1.
+        place: see `rd4ad.methods.patchcore`; None where `settled` shall decide.
+        pool: see `rd4ad.methods.patchcore`.
         seed: of the coreset.
     """
 
     backbone: str = "distilled"
-    layers: tuple[int, ...] = (2, 3)
+    layers: tuple[int, ...] = (1, 2, 3)
     size_px: int = 256
     n_rows: int = 4096
-    unit_length: bool = False
+    place: float | None = None
+    pool: int = 2
     seed: int = 0
 
     @property
@@ -52,17 +59,34 @@ class Recipe:
     @property
     def side(self) -> int:
         """Positions along a side of the map."""
-        return self.size_px // 2 ** (1 + self.layers[0])
-
-    @cached_property
-    def _model(self) -> OnnxModel:
-        tensors = read_tensors(WEIGHTS / f"{self.backbone}.safetensors")[1]
-        graph = build_patch_graph(tensors, self.layers, self.size_px, unit_length=self.unit_length)
-        return OnnxModel(*split_weights(graph))
+        return map_side(self.layers, self.size_px, self.pool)
 
     def patches(self, images: NDArray[np.uint8]) -> Patches:
         """Return the patches (N, P, C) of images (N, S, S, 3)."""
-        return self._model.outputs(images)["patches"]
+        model = _model(self.backbone, self.layers, self.size_px, self.pool)
+        return self.with_places(model.outputs(images)["patches"])
+
+    def with_places(self, patches: Patches) -> Patches:
+        """Return patches that have no places with them, if this recipe has them."""
+        if not self.place:
+            return patches
+        places = self.place * grid(self.side).reshape(2, -1).T
+        return np.concatenate([patches, np.broadcast_to(places, (len(patches), *places.shape))], 2)
+
+    def settled(self, photos: Sequence[Photo], patches: Patches) -> "Recipe":
+        """Return the recipe with its `place`, which photos decide where it is not given.
+
+        Where the parts lie still, a patch from a quarter of the picture away counts as far as
+        patches of two photos usually lie apart; elsewhere places count nothing.
+
+        Args:
+            photos: of good parts.
+            patches: theirs, without places.
+        """
+        if self.place is not None:
+            return self
+        lies_still = alignment(photos) >= _LIES_STILL
+        return replace(self, place=4 * _spacing(patches, self.seed) if lies_still else 0.0)
 
     def memory(self, patches: Patches) -> Patches:
         """Return the memory (M, C) of photos' patches (N, P, C).
@@ -93,15 +117,6 @@ class Recipe:
         distances = distances.reshape(-1, self.side, self.side)
         return anomaly_maps({self.layers[0]: distances}, self.scoring, self.size_px)
 
-    def memories_without(self, patches: Patches, fold_of: NDArray[np.int64]) -> list[Patches]:
-        """Return a memory (M, C) for each fold, of the photos outside it.
-
-        Args:
-            patches: (N, P, C).
-            fold_of: (N,) each photo's fold, from 0 on.
-        """
-        return [self.memory(patches[fold_of != fold]) for fold in range(int(fold_of.max()) + 1)]
-
     def held_out_maps(
         self, patches: Patches, fold_of: NDArray[np.int64], memories: list[Patches]
     ) -> Maps:
@@ -110,7 +125,7 @@ class Recipe:
         Args:
             patches: (N, P, C).
             fold_of: (N,).
-            memories: as `memories_without` returns them.
+            memories: for each fold one of photos outside it, (M, C).
         """
         found = np.empty((len(patches), self.size_px, self.size_px), np.float32)
         for fold, memory in enumerate(memories):
@@ -127,7 +142,7 @@ class Recipe:
             "method": "patchcore",
             "backbone": self.backbone,
             "layers": self.layers,
-            "settings": {"n_rows": len(memory), "unit_length": self.unit_length},
+            "settings": {"n_rows": len(memory), "place": self.place, "pool": self.pool},
             "size_px": self.size_px,
             "scoring": asdict(self.scoring),
             "teacher_file": {"name": file.name, "sha256": sha256(file)},
@@ -136,3 +151,18 @@ class Recipe:
             "float16": False,
         }
         return header, {"memory.patches": memory}
+
+
+@lru_cache(maxsize=2)
+def _model(backbone: str, layers: tuple[int, ...], size_px: int, pool: int) -> OnnxModel:
+    tensors = read_tensors(WEIGHTS / f"{backbone}.safetensors")[1]
+    graph = build_patch_graph(tensors, layers, size_px, pool=pool)
+    return OnnxModel(*split_weights(graph))
+
+
+def _spacing(patches: Patches, seed: int) -> float:
+    """Return the median distance of a patch of every second photo to the nearest of the others."""
+    rng = np.random.default_rng(seed)
+    halves = [half.reshape(-1, half.shape[2]) for half in (patches[::2], patches[1::2])]
+    some, others = (half[rng.choice(len(half), _SAMPLED)] for half in halves)
+    return float(np.median(np.sqrt(squared_distances(some, others))))

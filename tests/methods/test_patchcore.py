@@ -24,10 +24,10 @@ def images(n, seed=0):
     return coarse.repeat(8, 1).repeat(8, 2) + noise
 
 
-def method_with_memory(n_rows=40, unit_length=False, layers=(2, 3)):
+def method_with_memory(n_rows=40, place=0.0, layers=(2, 3), pool=1):
     teacher, _ = load_teacher("distilled")
-    method = PatchCore("distilled", layers, teacher=teacher, n_rows=n_rows, unit_length=unit_length)
-    rows = by_row(method.joined(method.averaged(normalize(images(4)))))
+    method = PatchCore("distilled", layers, teacher=teacher, n_rows=n_rows, place=place, pool=pool)
+    rows = by_row(method.joined(method.averaged(normalize(images(16)))))
     picked = torch.randperm(len(rows), generator=torch.Generator().manual_seed(1))[:n_rows]
     method.memory.get_buffer("patches").copy_(rows[picked])
     return method
@@ -89,11 +89,11 @@ def test_maps_and_scores_are_those_of_the_equations():
 
 
 @pytest.mark.parametrize("score", ["image", "max"])
-@pytest.mark.parametrize("unit_length", [False, True])
+@pytest.mark.parametrize(("place", "pool"), [(0.0, 1), (3.0, 1), (2.0, 2)])
 @pytest.mark.parametrize("n_rows", [5, 60])
 @pytest.mark.parametrize("layers", [(2, 3), (1, 3), (3,)])
-def test_the_graph_gives_what_torch_gives(score, unit_length, n_rows, layers):
-    method = method_with_memory(n_rows, unit_length, layers)
+def test_the_graph_gives_what_torch_gives(score, place, pool, n_rows, layers):
+    method = method_with_memory(n_rows, place, layers, pool)
     teacher = {name: value.numpy() for name, value in method.teacher.state_dict().items()}
     engine = TorchEngine(method)
     model = build_graph(header_of(method, score), engine.tensors(), teacher)
@@ -110,14 +110,14 @@ def test_the_graph_gives_what_torch_gives(score, unit_length, n_rows, layers):
 def test_a_memory_of_several_blocks_is_searched_whole(monkeypatch):
     monkeypatch.setattr("rd4ad.inference.memory_graph.SEARCHED_AT_ONCE", 16)
     monkeypatch.setattr("rd4ad.methods.patchcore.SEARCHED_AT_ONCE", 7)
-    test_the_graph_gives_what_torch_gives("image", True, 60, (2, 3))
+    test_the_graph_gives_what_torch_gives("image", 2.0, 1, 60, (2, 3))
 
 
-@pytest.mark.parametrize("unit_length", [False, True])
-def test_patches_by_onnx_are_those_of_torch(unit_length):
-    method = method_with_memory(unit_length=unit_length)
+@pytest.mark.parametrize("pool", [1, 2])
+def test_patches_by_onnx_are_those_of_torch(pool):
+    method = method_with_memory(pool=pool)
     teacher = {name: value.numpy() for name, value in method.teacher.state_dict().items()}
-    graph = build_patch_graph(teacher, (2, 3), SIZE_PX, unit_length=unit_length)
+    graph = build_patch_graph(teacher, (2, 3), SIZE_PX, pool=pool)
     batch = images(3)
     found = OnnxModel(*split_weights(graph)).outputs(batch)["patches"]
     wanted = by_row(method.joined(method.averaged(normalize(batch)))).view(3, -1, found.shape[2])

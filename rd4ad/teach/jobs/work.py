@@ -4,6 +4,7 @@ import json
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rd4ad import metrics
 from rd4ad.inference.detector import Detector
@@ -50,8 +51,9 @@ def teach(job: Job, recipe: Recipe) -> None:
     def on_step(step: str) -> None:
         job.set_step("lesson", "working", asked=asked, step=step)
 
-    def on_scores(maps: Maps, threshold: Threshold) -> None:
-        for name, content in pictures.of_scores(photos, maps, threshold).items():
+    def on_scores(indices: NDArray[np.int64], maps: Maps, threshold: Threshold) -> None:
+        shown = [photos[i] for i in indices]
+        for name, content in pictures.of_scores(shown, maps, threshold).items():
             job.write(name, content)
 
     try:
