@@ -3,7 +3,7 @@
 import streamlit as st
 
 from rd4ad.web.explorer import frame
-from rd4ad.web.teach import collect, detector, judge, session, training
+from rd4ad.web.teach import collect, detector, evidence, judge, session, training
 
 units = frame.open_page(
     "Teach",
@@ -15,6 +15,7 @@ job = session.current(room)
 session.show_told()
 if job is None:
     collect.begin(room)
+    evidence.show(units)
     st.stop()
 
 st.subheader("1. Good parts")

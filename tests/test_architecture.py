@@ -28,6 +28,7 @@ FLOW = (
     ["sweeps", "benchmark"],
     ["web.explorer"],
     ["web.live", "web.report"],
+    ["web.limits"],
     ["web.teach"],
     ["web"],
     ["cli"],

@@ -32,6 +32,7 @@ from rd4ad.web.live.detectors import Detectors
 from rd4ad.web.live.judgments import Kept
 from rd4ad.web.live.mount import LiveMount
 from rd4ad.web.teach import routes
+from rd4ad.web.upload_room import UploadRoom
 
 _MIB = 2**20
 _TRIMMED_FROM, _MAPPED_FROM, _ARENAS = -1, -3, -8  # malloc.h
@@ -73,6 +74,7 @@ def create_app() -> FastAPI:
         static_url="/api/docs-static",
     )
     app.add_middleware(BodyLimit)
+    app.add_middleware(UploadRoom, at_most_mib=limits.uploads_mib)
     app.add_middleware(RateLimit, limits=limits)
     app.add_middleware(SecurityHeaders, inline_scripts=inline_scripts(STREAMLIT / "index.html"))
     pages = frozenset(path.stem for path in (HOME / "pages").glob("*.py"))

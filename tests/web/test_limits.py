@@ -3,6 +3,7 @@ import io
 import socket
 
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -12,6 +13,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from rd4ad.web.limits import BodyLimit, Buckets, Limits, RateLimit, client_address
 from rd4ad.web.live.uploads import MAX_BYTES
+from rd4ad.web.upload_room import UploadRoom
 
 
 async def read_all(request: Request) -> PlainTextResponse:
@@ -178,3 +180,22 @@ def test_who_asks_before_sending_is_told_at_once(address):
             b"Content-Length: 99999999\r\nExpect: 100-continue\r\n\r\n"
         )
         assert wire.recv(4096).startswith(b"HTTP/1.1 413")
+
+
+def test_an_upload_finds_no_room_while_others_take_too_much_memory(monkeypatch):
+    app = FastAPI()
+
+    @app.put("/_stcore/upload_file/{rest:path}")
+    def take(rest: str) -> str:
+        return rest
+
+    held = [0.0]
+    monkeypatch.setattr("rd4ad.web.upload_room.held_mib", lambda: held[0])
+    app.add_middleware(UploadRoom, at_most_mib=1)
+    client = TestClient(app)
+    assert client.put("/_stcore/upload_file/a/b", content=b"x").status_code == 200
+    held[0] = 1.5
+    refused = client.put("/_stcore/upload_file/a/b", content=b"x")
+    assert refused.status_code == 503
+    assert refused.headers["Retry-After"] == "60"
+    assert client.delete("/_stcore/upload_file/a/b").status_code == 405  # leaving is always allowed

@@ -15,6 +15,7 @@ from rd4ad.teach.jobs.classroom import Classroom
 from rd4ad.teach.jobs.folder import Job
 from rd4ad.teach.jobs.quota import QuotaError
 from rd4ad.teach.photos import AT_LEAST, ENOUGH, Photo, findings, photo_of
+from rd4ad.web.explorer.held_uploads import forget
 from rd4ad.web.live.uploads import MAX_BYTES
 from rd4ad.web.teach import session
 from rd4ad.web.teach.uploads import MAX_ZIP_BYTES, Received, receive
@@ -131,7 +132,9 @@ def _received(
     photos = [one for one in given if isinstance(one, Photo)]
     uploads = [one for one in given if not isinstance(one, Photo)]
     if uploads:
-        return receive(room, job, ((one.name, one.getvalue()) for one in uploads))
+        received = receive(room, job, ((one.name, one.getvalue()) for one in uploads))
+        forget(uploads)
+        return received
     try:
         room.add_photos(job, photos)
     except QuotaError as error:

@@ -13,7 +13,7 @@ from rd4ad.teach.photos import Photo, photo_of
 from rd4ad.web.live.uploads import MAX_BYTES, RefusedError, read_upload
 
 MASK = "_mask"
-MAX_ZIP_BYTES = 200 * 2**20
+MAX_ZIP_BYTES = 100 * 2**20  # as `rd4ad.web.limits.BODIES` has it for uploads to the explorer
 _DECODING = BoundedSemaphore(2)  # an image of 25 megapixels takes 75 MB while it is read
 _AT_ONCE = 16  # photos, at the detector's size, between two writes
 
