@@ -48,19 +48,19 @@ def html(record: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
         *(f"<p>{escape(one['text'])}</p>" for one in record["findings"]),
         *(f"<p>{escape(one['text'])}</p>" for one in record["augmentations"]),
         f"<p>{escape(record['growth']['text'])}</p>",
-        _figures(pictures, {"mean": "Mean of all photos", "spread": "Where they differ"}),
+        _shown(pictures, {"mean": "Mean of all photos", "spread": "Where they differ"}),
         "<h2>Threshold</h2>",
         f"<p>{threshold['value']:.3f}, for {100 * threshold['rate']:g}% false alarms. "
         f"{escape(threshold['text'])}</p>",
         _scores(own["held_out_scores"], threshold["value"]),
         "<h3>Photos least like the others</h3>",
-        _figures(pictures, dict(zip(("least-0", "least-1", "least-2"), record["least_alike"]))),
+        _shown(pictures, dict(zip(("least-0", "least-1", "least-2"), record["least_alike"]))),
         "<h2>Painted defects (synthetic)</h2>",
         f"<p>{found}</p><p class='note'>{_SYNTHETIC}</p>",
         found_table(own["painted"]),
         "<p>Examples, by the memory of patches:</p>",
-        _figures(pictures, {f"found-{i}": "Found" for i in range(3)}),
-        _figures(pictures, {f"missed-{i}": "Missed" for i in range(3)}),
+        _shown(pictures, {f"found-{i}": "Found" for i in range(3)}),
+        _shown(pictures, {f"missed-{i}": "Missed" for i in range(3)}),
         *_compared(record),
         *_real(record),
         "<h2>Settings and versions</h2>",
@@ -130,7 +130,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
-def _figures(pictures: Mapping[str, bytes], captions: Mapping[str, str]) -> str:
+def _shown(pictures: Mapping[str, bytes], captions: Mapping[str, str]) -> str:
     shown = [
         f"<figure><img alt='{escape(caption, quote=True)}' src='data:image/jpeg;base64,"
         f"{base64.b64encode(pictures[f'{name}.jpg']).decode()}'>"
