@@ -16,9 +16,10 @@ body {font: 16px/1.5 system-ui, sans-serif; max-width: 900px; margin: 2rem auto;
 table {border-collapse: collapse; font-variant-numeric: tabular-nums}
 th, td {padding: .25rem .7rem; border-bottom: 1px solid #8884; text-align: right}
 th:first-child, td:first-child {text-align: left}
-img {max-width: 100%; border-radius: 6px} figure {margin: .6rem 0; display: inline-block}
-.pictures {display: flex; flex-wrap: wrap; gap: 1rem} .pictures figure {max-width: 420px}
-figcaption, .note {opacity: .75; font-size: .9rem}
+img {max-width: 100%; border-radius: 6px}
+.picture {margin: .6rem 0} .picture p {margin: 0}
+.pictures {display: flex; flex-wrap: wrap; gap: 1rem} .pictures .picture {max-width: 420px}
+.note {opacity: .75; font-size: .9rem}
 """
 _SYNTHETIC = (
     "Defects are painted into photos that the detector was not fitted on. They stand for no real "
@@ -132,9 +133,9 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 def _shown(pictures: Mapping[str, bytes], captions: Mapping[str, str]) -> str:
     shown = [
-        f"<figure><img alt='{escape(caption, quote=True)}' src='data:image/jpeg;base64,"
+        f"<div class='picture'><img alt='{escape(caption, quote=True)}' src='data:image/jpeg;base64,"
         f"{base64.b64encode(pictures[f'{name}.jpg']).decode()}'>"
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        f"<p class='note'>{escape(caption)}</p></div>"
         for name, caption in captions.items()
         if f"{name}.jpg" in pictures
     ]
@@ -151,10 +152,10 @@ def _scores(scores: list[float], threshold: float) -> str:
     dots = "".join(f"<circle cx='{x(s)}' cy='25' r='4' opacity='.5'/>" for s in scores)
     at = x(threshold)
     return (
-        "<figure><svg viewBox='0 0 600 50' width='600' role='img' fill='#56B4E9' "
+        "<div class='picture'><svg viewBox='0 0 600 50' width='600' role='img' fill='#56B4E9' "
         "aria-label='Scores of held-out photos and the threshold'>"
         f"<line x1='10' x2='590' y1='25' y2='25' stroke='#8888'/>{dots}"
         f"<line x1='{at}' x2='{at}' y1='5' y2='45' stroke='#D55E00' stroke-width='2'/></svg>"
-        "<figcaption>Score of each photo by a memory of the others, from 0 (left), and the "
-        "threshold (line).</figcaption></figure>"
+        "<p class='note'>Score of each photo by a memory of the others, from 0 (left), and the "
+        "threshold (line).</p></div>"
     )
