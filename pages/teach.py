@@ -29,7 +29,6 @@ if lesson["state"] in ("queued", "working"):
     detector.wait(room, job)
 if lesson["state"] == "ready":
     detector.show(room, job)
-    detector.leave_out(room, job)
     st.subheader("3. What would it find?")
     detector.appraise(job, units)
     detector.real_defects(room, job, units)

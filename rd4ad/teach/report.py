@@ -133,8 +133,8 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 def _shown(pictures: Mapping[str, bytes], captions: Mapping[str, str]) -> str:
     shown = [
-        f"<div class='picture'><img alt='{escape(caption, quote=True)}' src='data:image/jpeg;base64,"
-        f"{base64.b64encode(pictures[f'{name}.jpg']).decode()}'>"
+        f"<div class='picture'><img alt='{escape(caption, quote=True)}' "
+        f"src='data:image/jpeg;base64,{base64.b64encode(pictures[f'{name}.jpg']).decode()}'>"
         f"<p class='note'>{escape(caption)}</p></div>"
         for name, caption in captions.items()
         if f"{name}.jpg" in pictures

@@ -25,6 +25,7 @@ RATES = {0.001: "1 in 1,000", 0.01: "1 in 100", 0.05: "1 in 20", 0.1: "1 in 10"}
 N_EXAMPLES = 30
 _SHOWN = 40  # thumbnails
 _THUMBNAIL_PX = 96
+_PICTURE_PX = 150
 _MIB = 2**20
 
 
@@ -185,8 +186,8 @@ def _show_findings(job: Job, files: tuple[str, ...]) -> None:
             st.success("Sharp, of one aspect ratio, no duplicates: nothing stands in the way.")
     if (job.folder / "spread.jpg").exists():
         mean, spread = right.columns(2)
-        mean.image(str(job.folder / "mean.jpg"), caption="Mean of all", width="stretch")
-        spread.image(str(job.folder / "spread.jpg"), caption="Where they differ", width="stretch")
+        mean.image(str(job.folder / "mean.jpg"), caption="Mean of all", width=_PICTURE_PX)
+        spread.image(str(job.folder / "spread.jpg"), caption="Where they differ", width=_PICTURE_PX)
 
 
 @st.cache_data(max_entries=8, show_spinner="Looking at the photos ...")

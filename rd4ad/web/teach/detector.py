@@ -54,30 +54,24 @@ def show(room: Classroom, job: Job) -> None:
         "**Least like the others.** Each photo was judged by a memory of the others; outlined is "
         "what lies above the threshold. Is one of them no good part? Take it out."
     )
-    _show_least_alike(job, record)
     out = [one["name"] for one in job.state()["photos"] if one["is_left_out"]]
+    for rank, column in enumerate(_show_least_alike(job, record)):
+        name = record["least_alike"][rank]
+        if column.button("Take it out", key=f"out_{rank}", icon=":material/remove_circle:"):
+            _refit(room, job, [*out, name])
     if out and st.button(f"Put back: {', '.join(out[:5])}", icon=":material/undo:"):
         _refit(room, job, [])
 
 
-def _show_least_alike(job: Job, record: dict[str, Any] | None) -> None:
-    for rank, column in enumerate(st.columns(N_SHOWN)):
-        path = job.folder / f"least-{rank}.jpg"
-        if not path.exists():
-            continue
-        name = record["least_alike"][rank] if record else ""
-        column.image(path.read_bytes(), caption=name or None, width="stretch")
-
-
-def leave_out(room: Classroom, job: Job) -> None:
-    """Offer to take out the photos that look least like the others, and fit again."""
-    record = job.read_json("lesson.json")
-    if record is None:
-        return
-    for rank, (column, name) in enumerate(zip(st.columns(N_SHOWN), record["least_alike"])):
-        if column.button("Take it out", key=f"out_{rank}", icon=":material/remove_circle:"):
-            out = [one["name"] for one in job.state()["photos"] if one["is_left_out"]]
-            _refit(room, job, [*out, name])
+def _show_least_alike(job: Job, record: dict[str, Any] | None) -> list[Any]:
+    """Show the pictures that are there already, and return their columns."""
+    paths = [job.folder / f"least-{rank}.jpg" for rank in range(N_SHOWN)]
+    columns = list(st.columns(N_SHOWN))
+    shown = [(path, column) for path, column in zip(paths, columns, strict=True) if path.exists()]
+    for rank, (path, column) in enumerate(shown):
+        name = record["least_alike"][rank] if record else None
+        column.image(path.read_bytes(), caption=name, width="stretch")
+    return [column for _, column in shown]
 
 
 def _refit(room: Classroom, job: Job, left_out: list[str]) -> None:
