@@ -38,3 +38,5 @@ if lesson["state"] == "ready":
     judge.step(job)
     st.subheader("6. Take it along")
     judge.take_along(job)
+    if room.quota.may_publish:
+        judge.publish(job)

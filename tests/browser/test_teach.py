@@ -1,5 +1,6 @@
 """Teach in a real Chromium: from thirty photos to a judged one, and back by the link."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,36 @@ def test_a_real_defect_is_painted_in_the_live_demo(taught, watched, tmp_path):
     page.locator("#defect input[type=file]").first.set_input_files(str(bad))
     page.get_by_role("button", name="Add this defect").click()
     page.get_by_text("1 defects: image AUROC").wait_for(timeout=LONG_MS)
+
+
+def test_a_burst_of_the_camera_becomes_photos(bundled, watched):
+    one = watched(viewport={"width": 1280, "height": 1200}, permissions=["camera"])
+    page = one.open(f"{bundled}/teach", "Teach")
+    page.get_by_text("Camera", exact=True).click()
+    page.get_by_role("button", name="Take a burst instead").click()
+    link = page.get_by_role("link", name="Open the burst").get_attribute("href", timeout=LONG_MS)
+    token = link.split("job=")[1]
+    page.goto(page.url.split("/teach")[0] + link)
+    page.get_by_role("tab", name="Good parts").click(timeout=LONG_MS)
+    tab = page.get_by_role("tabpanel").filter(has_text="Start the camera").last
+    tab.get_by_text("Click to Access Webcam").click()
+    tab.get_by_text("Record").click(timeout=LONG_MS)
+    page.get_by_text("3 photos").first.wait_for(timeout=LONG_MS)
+    page.goto(f"{bundled}/teach?job={token}")
+    page.get_by_text("Good parts").first.wait_for(timeout=LONG_MS)
+    expect(page.get_by_text(re.compile(r"^[3-9]\d? photos$"))).to_be_visible()
+
+
+def test_a_browser_closed_half_way_finds_its_job_again(bundled, watched):
+    first = watched()
+    page = first.open(f"{bundled}/teach", "Teach")
+    page.get_by_text("Our examples").click()
+    page.get_by_role("button", name="Use 30 of these").click()
+    page.wait_for_url("**job=**", timeout=LONG_MS)
+    link = page.url
+    page.close()
+    page = watched().open(link, "Teach")
+    page.get_by_text("What would it find?").wait_for(timeout=LONG_MS)
 
 
 def test_files_from_a_folder_are_taken_and_a_broken_one_is_named(bundled, watched, tmp_path):

@@ -14,6 +14,7 @@ class Quota:
 
     Args:
         is_on: whether jobs are taken at all.
+        may_publish: whether visitors may put detectors on the Hub, by the server's own login.
         hours: after the last change a job and all its files are deleted.
         photos: of one job.
         megapixels: of all photos of one job, as they come.
@@ -24,6 +25,7 @@ class Quota:
     """
 
     is_on: bool = True
+    may_publish: bool = False
     hours: float = 2
     photos: int = 500
     megapixels: float = 8000
@@ -42,9 +44,13 @@ class Quota:
         given = {
             field.name: field.type(_number(f"RD4AD_TEACH_{field.name.upper()}", field.default))
             for field in fields(cls)
-            if field.name != "is_on" and not isinstance(field.type, str)
+            if field.type in (int, float) and not isinstance(field.type, str)
         }
-        return cls(is_on=os.environ.get("RD4AD_TEACH") != "0", **given)
+        return cls(
+            is_on=os.environ.get("RD4AD_TEACH") != "0",
+            may_publish=os.environ.get("RD4AD_TEACH_PUBLISH") == "1",
+            **given,
+        )
 
 
 def _number(name: str, default: object) -> float:

@@ -60,12 +60,13 @@ def build(detectors: Detectors, kept: judgments.Kept) -> gr.Blocks:
             several = layout.several_images()
         taught.add_camera_tab(detectors, chooser)
         defects = taught.add_defects_tab(chooser)
+        burst, token = taught.add_burst_tab()
         if digits:
             digit_pad.add_tab(detectors, digits)
             demo.load(None, js=digit_pad.HOLD_BRUSH)
         program = layout.program(names[0] if names else "NAME")
         _connect_one_image(demo, events, one, chooser, examples)
-        demo.load(_choose_taught(names), None, [chooser, defects], **_PRIVATE)
+        demo.load(_choose_taught(names), None, [chooser, defects, burst, token], **_PRIVATE)
         several.button.click(
             events.judge_all, [several.files, chooser], [several.gallery, several.table], **_PRIVATE
         )
@@ -178,12 +179,15 @@ class Events:
 
 def _choose_taught(names: list[str]) -> Callable[[gr.Request], list[Any]]:
     def choose(request: gr.Request) -> list[Any]:
-        """Offer the detector that the page's address names, and a tab for its real defects."""
-        name = taught.name_of(request)
-        if name is None:
-            return [gr.skip(), gr.skip()]
+        """Offer the detector of the job that the page's address names, and tabs for its photos."""
+        name, token = taught.name_of(request), taught.token_of(request)
         choices = [("the part that you taught", name), *((one, one) for one in names)]
-        return [gr.update(choices=choices, value=name), gr.update(visible=True)]
+        return [
+            gr.update(choices=choices, value=name) if name else gr.skip(),
+            gr.update(visible=name is not None),
+            gr.update(visible=bool(token)),
+            token,
+        ]
 
     return choose
 

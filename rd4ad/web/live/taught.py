@@ -19,14 +19,15 @@ from rd4ad.web.live.detectors import TAUGHT, BusyError, Detectors
 from rd4ad.web.live.door import guard_pad
 
 STREAM_SECONDS = 0.15  # between two frames at least; a slower server takes the latest one
+BURST_SECONDS = 1.5  # between two photos of a burst: time to change the part
 _SESSION_SECONDS = 120  # after which a stream waits for another click
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def name_of(request: gr.Request | None) -> str | None:
     """Return the name of the taught detector that a page's address asks for, if it is there."""
-    token = dict(request.query_params).get("job", "") if request else ""
-    job = classroom().find(str(token)) if token else None
+    token = token_of(request)
+    job = classroom().find(token) if token else None
     return f"{TAUGHT}{job.token}" if job and job.detector() else None
 
 
@@ -34,6 +35,49 @@ def _job(name: str | None) -> Job | None:
     if name is None or not name.startswith(TAUGHT):
         return None
     return classroom().find(name.removeprefix(TAUGHT))
+
+
+def token_of(request: gr.Request | None) -> str:
+    """Return the token of the job that a page's address names; empty where there is none."""
+    return str(dict(request.query_params).get("job", "")) if request else ""
+
+
+def add_burst_tab() -> tuple[gr.Tab, gr.State]:
+    """Add a tab, hidden at first, that takes a photo of a good part every second or so.
+
+    Returns:
+        the tab, and the token of the job that gets the photos.
+    """
+    with gr.Tab("Good parts", visible=False) as tab, gr.Row():
+        token = gr.State("")
+        camera = gr.Image(
+            sources=["webcam"], streaming=True, type="numpy", height=420, buttons=[],
+            webcam_options=gr.WebcamOptions(mirror=False),
+            label="Camera: click to start, change the part between photos, click again to stop",
+        )  # fmt: skip
+        with gr.Column():
+            said = gr.HTML("<div class='verdict'>Start the camera.</div>")
+    camera.stream(
+        add_good, [camera, token], said,
+        stream_every=BURST_SECONDS, time_limit=_SESSION_SECONDS, concurrency_limit=2, **_PRIVATE,
+    )  # fmt: skip
+    return tab, token
+
+
+def add_good(image: NDArray[np.uint8] | None, token: str) -> Any:
+    """Keep a picture of the camera as a photo of a good part."""
+    job = classroom().find(token) if token else None
+    if image is None or job is None:
+        return gr.skip()
+    n_photos = len(job.state()["photos"]) + 1
+    try:
+        classroom().add_photos(job, [photo_of(f"camera {n_photos:03d}.png", image)])
+    except (QuotaError, OSError) as error:
+        raise gr.Error(escape(str(error)), print_exception=False) from error
+    return (
+        f"<div class='verdict'>{n_photos} photos<small>Enough? Stop the camera, go back to the "
+        "page Teach, and reload it.</small></div>"
+    )
 
 
 def add_camera_tab(detectors: Detectors, chooser: gr.Dropdown) -> None:

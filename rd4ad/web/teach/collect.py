@@ -16,6 +16,7 @@ from rd4ad.teach.jobs.folder import Job
 from rd4ad.teach.jobs.quota import QuotaError
 from rd4ad.teach.photos import AT_LEAST, ENOUGH, Photo, findings, photo_of
 from rd4ad.web.explorer.held_uploads import forget
+from rd4ad.web.live import address
 from rd4ad.web.live.uploads import MAX_BYTES
 from rd4ad.web.teach import session
 from rd4ad.web.teach.uploads import MAX_ZIP_BYTES, Received, receive
@@ -70,6 +71,7 @@ def _ask(
     if way == "Our examples":
         return _examples()
     if way == "Camera":
+        _offer_burst(room, job)
         photo = st.camera_input(
             "Take a photo, move or change the part, take the next",
             key=f"teach_camera_{turn}",
@@ -88,6 +90,23 @@ def _ask(
         f"{room.quota.hours:g} hours after your last change.",
     )
     return ("part", files) if files else None
+
+
+def _offer_burst(room: Classroom, job: Job | None) -> None:
+    """Offer a photo every second or so, which takes the live demo's camera and a job to add to."""
+    served = address.find()
+    if served is None:
+        return
+    if job is not None:
+        st.link_button(
+            "Open the burst", f"{served}&job={job.token}", icon=":material/burst_mode:",
+            help="Its tab Good parts takes a photo every 1.5 seconds. Come back and reload then.",
+        )  # fmt: skip
+    elif st.button(
+        "Take a burst instead", icon=":material/burst_mode:",
+        help="A photo every 1.5 seconds, while you change the parts.",
+    ) and session.new_job(room, 0.01, "part"):  # fmt: skip
+        st.rerun()
 
 
 def _examples() -> tuple[str, Sequence[Photo]] | None:

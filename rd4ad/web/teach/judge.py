@@ -8,6 +8,8 @@ import streamlit as st
 
 from rd4ad.data.folders import IMAGE_SUFFIXES
 from rd4ad.data.images import resize_image
+from rd4ad.inference.detector import Detector
+from rd4ad.inference.hub import HubError
 from rd4ad.teach.jobs.classroom import classroom
 from rd4ad.teach.jobs.folder import Job
 from rd4ad.teach.memory import Recipe
@@ -120,6 +122,19 @@ def take_along(job: Job) -> None:
         "rd4ad push detector.safetensors USER/NAME            # to the Hugging Face Hub",
         language="bash",
     )
+
+
+def publish(job: Job) -> None:
+    """Offer to put the detector on the Hugging Face Hub, by the login of this server."""
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    name = left.text_input("Name on the Hugging Face Hub", placeholder="user/part", key="hub_name")
+    path = job.detector()
+    if not right.button("Publish", icon=":material/cloud_upload:", width="stretch") or not path:
+        return
+    try:
+        st.success(f"It is at {Detector.load(path).push_to_hub(name, private=True)}, private.")
+    except (HubError, ValueError) as error:
+        st.error(str(error), icon=":material/error:")
 
 
 def _content(job: Job, name: str) -> bytes:
