@@ -37,6 +37,7 @@ bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/readers.py
+	$(BIN)/python benchmarks/teach.py
 	$(BIN)/python benchmarks/footprint.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/study.py
