@@ -147,6 +147,12 @@ class Stop:
         return len(held_losses) - 1 - held_losses.index(min(held_losses)) >= self.patience
 
 
+OVERLAYS = ("jpeg", "png", "defective", "none")
+"""Which overlays `predict` writes: of every image, as JPEG of defective ones alone, or none."""
+OVERLAY_PX = 1024
+"""Longer side of an overlay."""
+
+
 def checked_size(size_px: int) -> int:
     """Return `size_px`, a multiple of 32 from 32 to 1024 (the networks halve it five times).
 

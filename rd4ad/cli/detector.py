@@ -18,7 +18,7 @@ from rd4ad.cli.options import (
     print_metrics,
     print_skipped,
 )
-from rd4ad.config import Stop, TrainingConfig
+from rd4ad.config import OVERLAY_PX, OVERLAYS, Stop, TrainingConfig
 from rd4ad.inference.stored_weights import STORES
 from rd4ad.scoring import FUSIONS, Scoring
 
@@ -137,12 +137,16 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def add_predict(commands: Any) -> None:
     """Add `rd4ad predict` to the command line."""
-    text = "Score images: overlay PNG, raw map (float32 TIFF) and scores.csv."
+    text = "Score images: overlay, raw map (float32 TIFF) and scores.csv."
     parser = add_command(commands, "predict", _predict, text)
     parser.add_argument("checkpoint", type=Path, help="checkpoint that train wrote")
     parser.add_argument("images", type=Path, nargs="+", help="image files or folders (recursive)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     add_engine(parser)
+    text = "which overlays to write: of all as JPEG or PNG, of defective ones as JPEG, or none"
+    parser.add_argument("--overlays", choices=OVERLAYS, default="jpeg", help=text)
+    text = "longer side of an overlay at most"
+    parser.add_argument("--overlay-px", type=int, default=OVERLAY_PX, help=text)
     parser.add_argument("--opacity", type=float, default=0.75, help="of the heatmap, 0 to 1")
     parser.add_argument(
         "--skip-bad", action="store_true", help="skip unreadable images instead of stopping"
@@ -155,12 +159,16 @@ def _predict(options: argparse.Namespace) -> int:
 
     if not 0 <= options.opacity <= 1:
         raise UsageError(f"--opacity must lie in [0, 1]; got {options.opacity}")
+    if options.overlay_px < 32:
+        raise UsageError(f"--overlay-px must be 32 or more; got {options.overlay_px}")
     detector = loaded(options)
     with Bars() as bars:
         rows = predict_files(
             detector,
             options.images,
             options.out,
+            overlays=options.overlays,
+            overlay_px=options.overlay_px,
             opacity=options.opacity,
             skip_bad=options.skip_bad,
             on_progress=bars.counted,
@@ -171,7 +179,8 @@ def _predict(options: argparse.Namespace) -> int:
         print(json.dumps(rows))
     else:
         n_images = len(rows) - len(skipped)
-        print(f"{n_images} images; scores, maps and overlays in {options.out}")
+        drawn = "" if options.overlays == "none" else " and overlays"
+        print(f"{n_images} images; scores, maps{drawn} in {options.out}")
     return 0
 
 

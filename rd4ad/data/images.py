@@ -73,6 +73,20 @@ def resize_image(image: Images, size_px: int) -> Images:
     return np.array(_resized(Image.fromarray(image), size_px))
 
 
+def fitted(image: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
+    """Return the image with its longer side at most `side_px`, in its own proportions.
+
+    >>> fitted(np.zeros((400, 200, 3), np.uint8), 100).shape
+    (100, 50, 3)
+    """
+    height, width = image.shape[:2]
+    scale = side_px / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+
+
 def read_mask(path: str | Path, size_px: int | None = None) -> Masks:
     """Return the mask as booleans, True where there is a defect.
 

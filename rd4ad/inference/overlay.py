@@ -55,12 +55,17 @@ def overlay(
         raise ValueError(f"the scale's end must lie above its start; got {low} to {high}")
     strength = np.clip((anomaly_map.astype(np.float32) - low) / (high - low), 0, 1)
     height, width = image.shape[:2]
+    drawn = image.copy()
+    if not strength.any():
+        return drawn
     resized = Image.fromarray(strength).resize((width, height), Image.Resampling.BILINEAR)
-    strength = np.asarray(resized)[..., None]
-    colors = color_table()[np.rint(strength[..., 0] * 255).astype(np.uint8)]
-    alpha = opacity * np.minimum(1, 2 * strength)  # full color from the middle of the scale on
-    blended: NDArray[np.uint8] = (image * (1 - alpha) + colors * alpha).round().astype(np.uint8)
-    return blended
+    full = np.asarray(resized)
+    box = _box(full > 0, margin=0)  # most images are normal nearly everywhere
+    inside = full[box][..., None]
+    colors = color_table()[np.rint(inside[..., 0] * 255).astype(np.uint8)]
+    alpha = opacity * np.minimum(1, 2 * inside)  # full color from the middle of the scale on
+    drawn[box] = (image[box] * (1 - alpha) + colors * alpha).round().astype(np.uint8)
+    return drawn
 
 
 def outline(
@@ -73,11 +78,24 @@ def outline(
     >>> int((outline(image, mask, (255, 0, 0))[..., 0] > 0).sum())  # the edge of a 4 x 4 square
     12
     """
-    width = max(1, round(min(image.shape[:2]) / 200))
-    edge = mask & ~binary_erosion(mask, iterations=width, border_value=1)
     drawn = image.copy()
-    drawn[edge] = color
+    if not mask.any():
+        return drawn
+    width = max(1, round(min(image.shape[:2]) / 200))
+    box = _box(mask, margin=width)
+    inside = mask[box]
+    edge = inside & ~binary_erosion(inside, iterations=width, border_value=1)
+    drawn[box][edge] = color
     return drawn
+
+
+def _box(mask: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
+    """Return the rows and columns that hold all of a mask (H, W), which is not empty."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return tuple(  # type: ignore[return-value]
+        slice(max(0, int(found[0]) - margin), int(found[-1]) + 1 + margin)
+        for found in (rows, columns)
+    )
 
 
 def marked(
@@ -96,7 +114,7 @@ def marked(
     True
     """
     drawn = overlay(image, anomaly_map, low, high, opacity=opacity)
-    if threshold is None:
+    if threshold is None or not anomaly_map.max() > threshold:
         return drawn
     height, width = image.shape[:2]
     small = Image.fromarray(anomaly_map.astype(np.float32))

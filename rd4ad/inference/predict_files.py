@@ -1,7 +1,9 @@
-"""Predict on files: one overlay PNG and one float32 TIFF an image, and one table of scores."""
+"""Predict on files: one overlay and one float32 TIFF an image, and one table of scores."""
 
 import csv
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from rd4ad.config import OVERLAY_PX
 from rd4ad.data.folders import IMAGE_SUFFIXES, DatasetError, listed
-from rd4ad.data.images import in_threads, prefetch, read_image, resize_image
+from rd4ad.data.images import fitted, in_threads, prefetch, read_image, resize_image
 from rd4ad.inference.checkpoint import replace_file
 from rd4ad.inference.detector import Detector
 from rd4ad.inference.overlay import calibrated_range, common_range, marked, with_scale
@@ -20,6 +23,7 @@ from rd4ad.inference.prediction import Prediction
 from rd4ad.scoring import Maps
 
 OnCount = Callable[[str, int, int], None]
+_QUALITY = 90  # of a JPEG
 
 
 def predict_files(
@@ -27,6 +31,8 @@ def predict_files(
     sources: Sequence[Path],
     out: Path,
     *,
+    overlays: str = "jpeg",
+    overlay_px: int = OVERLAY_PX,
     opacity: float = 0.75,
     skip_bad: bool = False,
     on_progress: OnCount | None = None,
@@ -34,8 +40,8 @@ def predict_files(
     """Write overlays, maps and scores.csv below `out`; return the rows of the table.
 
     An image keeps its path relative to the folder it was found in: `bent/003.png` gives
-    `bent/003.tiff` and `bent/003_overlay.png`. All overlays of one call share one scale. Maps have
-    the detector's resolution, overlays the image's.
+    `bent/003.tiff` and `bent/003_overlay.jpg`. All overlays of one call share one scale. Maps have
+    the detector's resolution, overlays the image's, at most `overlay_px` a side.
 
     >>> from tempfile import TemporaryDirectory
     >>> from rd4ad import TrainingConfig, train
@@ -47,26 +53,52 @@ def predict_files(
     ...     detector = train(root, "tile", config, out=root / "tile.safetensors")
     ...     rows = predict_files(detector, [root / "tile" / "test"], root / "out")
     ...     sorted(file.name for file in (root / "out" / "crack").iterdir())
-    ['000.tiff', '000_overlay.png']
+    ['000.tiff', '000_overlay.jpg']
     >>> [row["name"] for row in rows]
     ['chip/000', 'crack/000', 'glue/000', 'good/000', 'gray_stroke/000']
+
+    Args:
+        detector: that judges.
+        sources: image files, and folders that are searched to any depth.
+        out: folder to write into.
+        overlays: one of `rd4ad.config.OVERLAYS`; "defective" takes a calibrated detector.
+        overlay_px: longer side of an overlay at most.
+        opacity: of the heatmap, in [0, 1].
+        skip_bad: name unreadable images in the table instead of stopping.
+        on_progress: called with a stage, how many images are done, and of how many.
 
     Raises:
         DatasetError: no image there, two of one name, or an unreadable one, and `skip_bad` is off
             or nothing else is left.
-        ValueError: the detector gives NaN.
+        ValueError: the detector gives NaN; or defective ones are asked of one without a threshold.
         OSError: `out` cannot be written.
     """
+    if overlays == "defective" and detector.calibration is None:
+        raise ValueError("this detector has no threshold: it cannot say which ones are defective")
     report = on_progress or (lambda stage, done, total: None)
     named = find_images(sources)
     out.mkdir(parents=True, exist_ok=True)
+    draws_at_once = overlays != "none" and detector.calibration is not None
+    artist = _Artist(detector, out, overlays, overlay_px, opacity)
+    if draws_at_once:
+        artist.low, artist.high = _scale(detector, [])
+
+    def finish(judged: "_Judged") -> "_Judged":
+        if judged.prediction is None:
+            return judged
+        _write_map(out / f"{judged.name}.tiff", judged.prediction)
+        is_wanted = overlays != "defective" or judged.prediction.is_anomalous
+        if judged.picture is not None and is_wanted:
+            artist.draw(judged.name, judged.picture, judged.prediction.anomaly_map)
+        return replace(judged, picture=None)
+
     rows: dict[str, dict[str, Any]] = {}
-    for name, prediction, problem in _predictions(detector, named):
-        if prediction is not None:
-            _write_map(out / f"{name}.tiff", prediction)
-        elif not skip_bad:
-            raise DatasetError(problem)
-        rows[name] = _row(name, named[name], prediction, problem)
+    judged_images = _judged(detector, named, overlay_px if draws_at_once else None)
+    for future in prefetch(finish, judged_images, 2 * (os.cpu_count() or 1)):
+        judged = future.result()
+        if judged.prediction is None and not skip_bad:
+            raise DatasetError(judged.problem)
+        rows[judged.name] = _row(judged, named[judged.name])
         report("predicting", len(rows), len(named))
     table = [rows[name] for name in named]
     kept = {name: path for name, path in named.items() if not rows[name]["problem"]}
@@ -74,32 +106,73 @@ def predict_files(
         problems = [row["problem"] for row in table]
         raise DatasetError(f"none of {len(table)} images can be read: {listed(problems)}")
     replace_file(out / "scores.csv", partial(_write_table, table))
-    # Without a calibration the scale spans the images at hand, so overlays come after all maps.
-    low, high = _scale(detector, [out / f"{name}.tiff" for name in kept])
-
-    def write_overlay(name: str) -> None:
-        anomaly_map = tifffile.imread(out / f"{name}.tiff")
-        picture = draw(detector, read_image(kept[name]), anomaly_map, low, high, opacity)
-        replace_file(out / f"{name}_overlay.png", partial(picture.save, format="PNG"))
-
-    in_threads(write_overlay, list(kept), progress=lambda done, n: report("drawing", done, n))
+    if overlays != "none" and not draws_at_once:
+        # Without a calibration the scale spans the images at hand: overlays come after all maps.
+        artist.low, artist.high = _scale(detector, [out / f"{name}.tiff" for name in kept])
+        in_threads(
+            lambda name: artist.draw_again(name, kept[name]),
+            list(kept),
+            progress=lambda done, n: report("drawing", done, n),
+        )
     return table
 
 
-def _predictions(
-    detector: Detector, named: Mapping[str, Path]
-) -> Iterator[tuple[str, Prediction | None, str]]:
-    """Yield every image's name with its prediction, or with what is wrong with its file."""
-    waiting: dict[str, NDArray[np.uint8]] = {}
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """An image's prediction, or what is wrong with its file; and its picture, to be drawn on."""
 
-    def judged() -> Iterator[tuple[str, Prediction | None, str]]:
-        distances = detector.distances(np.stack(list(waiting.values())), detector.scoring.layers)
-        for name, prediction in zip(waiting, detector.judge(distances), strict=True):
-            yield name, prediction, ""
+    name: str
+    prediction: Prediction | None
+    problem: str = ""
+    picture: NDArray[np.uint8] | None = None
+
+
+@dataclass(eq=False)
+class _Artist:
+    """Writes overlays into a folder, all with one scale."""
+
+    detector: Detector
+    out: Path
+    overlays: str
+    side_px: int
+    opacity: float
+    low: float = 0.0
+    high: float = 1.0
+
+    def draw(self, name: str, picture: NDArray[np.uint8], anomaly_map: Maps) -> None:
+        drawn = draw(self.detector, picture, anomaly_map, self.low, self.high, self.opacity)
+        if self.overlays == "png":
+            save = partial(drawn.save, format="PNG")
+        else:
+            save = partial(drawn.save, format="JPEG", quality=_QUALITY)
+        suffix = "png" if self.overlays == "png" else "jpg"
+        replace_file(self.out / f"{name}_overlay.{suffix}", save)
+
+    def draw_again(self, name: str, path: Path) -> None:
+        """Draw an image whose map was written before."""
+        picture = fitted(read_image(path), self.side_px)
+        self.draw(name, picture, tifffile.imread(self.out / f"{name}.tiff"))
+
+
+def _judged(
+    detector: Detector, named: Mapping[str, Path], picture_px: int | None
+) -> Iterator[_Judged]:
+    """Yield every image with its prediction, and with its picture where a side is given."""
+    waiting: dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8] | None]] = {}
+
+    def judge() -> Iterator[_Judged]:
+        images = np.stack([small for small, _ in waiting.values()])
+        distances = detector.distances(images, detector.scoring.layers)
+        for (name, (_, picture)), prediction in zip(
+            waiting.items(), detector.judge(distances), strict=True
+        ):
+            yield _Judged(name, prediction, picture=picture)
         waiting.clear()
 
-    def read(path: Path) -> NDArray[np.uint8]:
-        return resize_image(read_image(path), detector.size_px)
+    def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        image = read_image(path)
+        picture = fitted(image, picture_px) if picture_px else None
+        return resize_image(image, detector.size_px), picture
 
     batch_size = detector.engine.batch_size
     readings = prefetch(read, named.values(), 2 * batch_size)
@@ -107,11 +180,11 @@ def _predictions(
         try:
             waiting[name] = reading.result()
         except DatasetError as error:
-            yield name, None, str(error)
+            yield _Judged(name, None, str(error))
         if len(waiting) == batch_size:
-            yield from judged()
+            yield from judge()
     if waiting:
-        yield from judged()
+        yield from judge()
 
 
 def find_images(sources: Sequence[Path]) -> dict[str, Path]:
@@ -147,13 +220,14 @@ def find_images(sources: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def _row(name: str, path: Path, prediction: Prediction | None, problem: str) -> dict[str, Any]:
+def _row(judged: _Judged, path: Path) -> dict[str, Any]:
+    prediction = judged.prediction
     return {
-        "name": name,
+        "name": judged.name,
         "file": str(path),
         "score": prediction.score if prediction else None,
         "is_anomalous": prediction.is_anomalous if prediction else None,
-        "problem": problem,
+        "problem": judged.problem,
     }
 
 

@@ -28,7 +28,7 @@ def test_from_a_folder_of_images_to_heatmaps_and_metrics(run, where, training, t
     anomaly_map = tifffile.imread(out / "spot/000.tiff")
     assert anomaly_map.dtype == np.float32
     assert float(rows["spot/000"]["score"]) == pytest.approx(anomaly_map.max(), rel=1e-6)
-    with Image.open(out / "spot/000_overlay.png") as picture:
+    with Image.open(out / "spot/000_overlay.jpg") as picture:
         assert picture.width == 64
 
     code, text, _ = run("score", "--maps", out, *where(tiny_data), "--json")
@@ -41,6 +41,43 @@ def test_from_a_folder_of_images_to_heatmaps_and_metrics(run, where, training, t
     code, text, _ = run("results", "show", "--results", results)
     assert code == 0
     assert "aupro" in text
+
+
+def overlays_in(out):
+    return {path.relative_to(out).as_posix() for path in out.rglob("*_overlay.*")}
+
+
+def test_overlays_are_written_as_asked_and_no_larger(run, training, tiny_data, tmp_path):
+    checkpoint = tmp_path / "part.safetensors"
+    assert run(*training(tiny_data), "--holdout", 0.2, "--out", checkpoint)[0] == 0
+    tables = {}
+    for kind in ("jpeg", "png", "defective", "none"):
+        out = tmp_path / kind
+        options = ("--overlays", kind, "--overlay-px", 48, "--json")
+        code, text, _ = run("predict", checkpoint, tiny_data / "part/test", "--out", out, *options)
+        assert code == 0
+        tables[kind] = json.loads(text)
+    names = {row["name"] for row in tables["png"]}
+    defective = {row["name"] for row in tables["png"] if row["is_anomalous"]}
+    assert overlays_in(tmp_path / "jpeg") == {f"{name}_overlay.jpg" for name in names}
+    assert overlays_in(tmp_path / "png") == {f"{name}_overlay.png" for name in names}
+    assert overlays_in(tmp_path / "defective") == {f"{name}_overlay.jpg" for name in defective}
+    assert overlays_in(tmp_path / "none") == set()
+    assert len({json.dumps([row["score"] for row in table]) for table in tables.values()}) == 1
+    with Image.open(tmp_path / "png" / "spot/000_overlay.png") as picture:
+        assert picture.width == 48
+
+
+def test_overlays_of_defective_images_take_a_threshold(run, training, tiny_data, tmp_path):
+    checkpoint = tmp_path / "part.safetensors"
+    assert run(*training(tiny_data), "--holdout", 0, "--out", checkpoint)[0] == 0
+    command = ("predict", checkpoint, tiny_data / "part/test", "--out", tmp_path / "out")
+    code, _, problem = run(*command, "--overlays", "defective")
+    assert code == 1
+    assert "no threshold" in problem
+    assert run(*command, "--overlay-px", 8)[0] == 2
+    assert run(*command)[0] == 0  # without a threshold the scale is common to all
+    assert len(overlays_in(tmp_path / "out")) == 8
 
 
 def test_a_threshold_is_refused_by_nothing_and_said_to_be_absent(

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.ndimage import binary_erosion
 
 from rd4ad.inference.overlay import (
     BAR_PX,
     calibrated_range,
+    color_table,
     common_range,
     outline,
     overlay,
@@ -62,3 +65,36 @@ def test_an_uncalibrated_scale_is_common_to_all_images_and_rises_even_for_flat_m
     assert common_range([quiet, loud]) == (0.2, 0.9)
     low, high = common_range([np.zeros((4, 4))])
     assert high > low
+
+
+def by_the_formula(image, anomaly_map, low, high, opacity):
+    """Every pixel blended, also where nothing is to be seen."""
+    strength = np.clip((anomaly_map.astype(np.float32) - low) / (high - low), 0, 1)
+    size = image.shape[1], image.shape[0]
+    full = np.asarray(Image.fromarray(strength).resize(size, Image.Resampling.BILINEAR))
+    alpha = opacity * np.minimum(1, 2 * full[..., None])
+    colors = color_table()[np.rint(full * 255).astype(np.uint8)]
+    return (image * (1 - alpha) + colors * alpha).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("spots", [0, 1, 3])
+def test_drawing_only_where_there_is_color_changes_no_pixel(spots):
+    rng = np.random.default_rng(spots)
+    image = rng.integers(0, 256, (90, 130, 3), np.uint8)
+    anomaly_map = rng.uniform(0, 0.3, (16, 16))
+    for _ in range(spots):
+        y, x = rng.integers(0, 15, 2)
+        anomaly_map[y : y + 2, x : x + 2] = rng.uniform(0.4, 1)
+    drawn = overlay(image, anomaly_map, 0.3, 0.9, opacity=0.8)
+    np.testing.assert_array_equal(drawn, by_the_formula(image, anomaly_map, 0.3, 0.9, 0.8))
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (70, 100), (30, 40)])
+def test_an_outline_in_a_box_is_that_of_the_whole_picture(corner):
+    image, mask = np.zeros((400, 300, 3), np.uint8), np.zeros((400, 300), bool)
+    y, x = corner
+    mask[y : y + 40, x : x + 60] = True
+    mask[y + 10 : y + 20, x + 5 : x + 15] = False
+    edge = mask & ~binary_erosion(mask, iterations=2, border_value=1)
+    drawn = outline(image, mask, (9, 8, 7))
+    np.testing.assert_array_equal((drawn == (9, 8, 7)).all(2), edge)

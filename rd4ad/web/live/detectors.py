@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects, label
 
+from rd4ad.data.images import fitted
 from rd4ad.inference.detector import Detector
 from rd4ad.inference.overlay import calibrated_range, common_range
 from rd4ad.scoring import Maps, anomaly_maps
-from rd4ad.web.live.uploads import fitted
 
 SHOWN_PX = 768
 """Longest side of the picture kept for drawing; the judgment itself is of the whole image."""

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rd4ad.data.images import fitted
 from rd4ad.web.live import uploads
-from rd4ad.web.live.uploads import RefusedError, fitted, read_upload, read_upload_file
+from rd4ad.web.live.uploads import RefusedError, read_upload, read_upload_file
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8))
 
