@@ -25,6 +25,7 @@ PAGES = {
     "/ablations?across=Fusion": "Ablations",
     "/complexity": "Complexity",
     "/novelty": "Novelty",
+    "/teach": "Teach",
     "/demo": "Live",
     "/about": "About",
 }
