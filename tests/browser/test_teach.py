@@ -1,8 +1,10 @@
 """Teach in a real Chromium: from thirty photos to a judged one, and back by the link."""
 
+import io
 import re
 from pathlib import Path
 
+import httpx2 as httpx
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
@@ -14,25 +16,44 @@ pytestmark = pytest.mark.browser
 LONG_MS = 120_000
 
 
+@pytest.fixture(scope="module")
+def server(running, tmp_path_factory):
+    """The application as it comes, with jobs of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RD4AD_TEACH_FOLDER", str(tmp_path_factory.mktemp("jobs")))
+        with running("-m", "rd4ad.cli", "serve") as url:
+            yield url
+
+
 @pytest.fixture
-def taught(bundled, watched):
-    """A page on which thirty photos of a generated part were taught."""
-    page = watched(viewport={"width": 1280, "height": 1200}).open(f"{bundled}/teach", "Teach")
+def taught(server, watched):
+    """A page with a detector that was taught twelve photos over HTTP."""
+    photos = []
+    for i in range(12):
+        file = io.BytesIO()
+        Image.fromarray(render("bottle", "good", i, split="train")[0]).save(file, "PNG")
+        photos.append(("photos", (f"{i:02d}.png", file.getvalue())))
+    token = httpx.post(f"{server}/api/v1/teach", files=photos, timeout=60).json()["token"]
+    page = watched(viewport={"width": 1280, "height": 1200}).page
+    page.goto(f"{server}/teach?job={token}")
+    page.get_by_text("What would it find?").wait_for(timeout=LONG_MS)
+    yield page
+    httpx.delete(f"{server}/api/v1/teach/{token}")
+
+
+def example_taught(one, server):
+    """The page after one click on the server examples."""
+    page = one.open(f"{server}/teach", "Teach")
     page.get_by_text("Our examples").click()
     page.get_by_role("button", name="Use 30 of these").click()
-    page.get_by_text("What would it find?").wait_for(timeout=LONG_MS)
     return page
 
 
-@pytest.fixture(autouse=True)
-def own_folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("RD4AD_TEACH_FOLDER", str(tmp_path / "jobs"))
-
-
 def test_a_visitor_teaches_a_part_judges_a_photo_takes_it_along_and_deletes_it(
-    taught, watched, tmp_path
+    server, watched, tmp_path
 ):
-    page = taught
+    page = example_taught(watched(viewport={"width": 1280, "height": 1200}), server)
+    page.get_by_text("What would it find?").wait_for(timeout=LONG_MS)
     expect(page.get_by_text("30 photos", exact=True)).to_be_visible()
     bad = tmp_path / "bad.png"
     Image.fromarray(render("bottle", "contamination", 0)[0]).save(bad)
@@ -55,7 +76,7 @@ def test_a_visitor_teaches_a_part_judges_a_photo_takes_it_along_and_deletes_it(
 
 def test_a_photo_is_taken_out_and_the_others_are_fitted_again(taught):
     taught.get_by_role("button", name="Take it out").first.click()
-    taught.get_by_text("29 photos").first.wait_for(timeout=LONG_MS)
+    taught.get_by_text("11 photos").first.wait_for(timeout=LONG_MS)
     taught.get_by_text("Put back").first.wait_for(timeout=LONG_MS)
 
 
@@ -78,9 +99,9 @@ def test_a_real_defect_is_painted_in_the_live_demo(taught, watched, tmp_path):
     page.get_by_text("1 defects: image AUROC").wait_for(timeout=LONG_MS)
 
 
-def test_a_burst_of_the_camera_becomes_photos(bundled, watched):
+def test_a_burst_of_the_camera_becomes_photos(server, watched):
     one = watched(viewport={"width": 1280, "height": 1200}, permissions=["camera"])
-    page = one.open(f"{bundled}/teach", "Teach")
+    page = one.open(f"{server}/teach", "Teach")
     page.get_by_text("Camera", exact=True).click()
     page.get_by_role("button", name="Take a burst instead").click()
     link = page.get_by_role("link", name="Open the burst").get_attribute("href", timeout=LONG_MS)
@@ -91,16 +112,13 @@ def test_a_burst_of_the_camera_becomes_photos(bundled, watched):
     tab.get_by_text("Click to Access Webcam").click()
     tab.get_by_text("Record").click(timeout=LONG_MS)
     page.get_by_text("3 photos").first.wait_for(timeout=LONG_MS)
-    page.goto(f"{bundled}/teach?job={token}")
+    page.goto(f"{server}/teach?job={token}")
     page.get_by_text("Good parts").first.wait_for(timeout=LONG_MS)
     expect(page.get_by_text(re.compile(r"^[3-9]\d? photos$"))).to_be_visible()
 
 
-def test_a_browser_closed_half_way_finds_its_job_again(bundled, watched):
-    first = watched()
-    page = first.open(f"{bundled}/teach", "Teach")
-    page.get_by_text("Our examples").click()
-    page.get_by_role("button", name="Use 30 of these").click()
+def test_a_browser_closed_half_way_finds_its_job_again(server, watched):
+    page = example_taught(watched(), server)
     page.wait_for_url("**job=**", timeout=LONG_MS)
     link = page.url
     page.close()
@@ -108,11 +126,11 @@ def test_a_browser_closed_half_way_finds_its_job_again(bundled, watched):
     page.get_by_text("What would it find?").wait_for(timeout=LONG_MS)
 
 
-def test_files_from_a_folder_are_taken_and_a_broken_one_is_named(bundled, watched, tmp_path):
+def test_files_from_a_folder_are_taken_and_a_broken_one_is_named(server, watched, tmp_path):
     for i in range(6):
         Image.fromarray(render("nut", "good", i, split="train")[0]).save(tmp_path / f"{i}.png")
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    page = watched(viewport={"width": 390, "height": 900}).open(f"{bundled}/teach", "Teach")
+    page = watched(viewport={"width": 390, "height": 900}).open(f"{server}/teach", "Teach")
     files = [str(path) for path in sorted(tmp_path.glob("*.png"))]
     page.locator("input[type=file]").first.set_input_files(files)
     page.get_by_text("broken.png: This is not a whole image").wait_for(timeout=LONG_MS)

@@ -199,7 +199,9 @@ def _show_findings(job: Job, files: tuple[str, ...]) -> None:
         found = _findings(str(job.folder), files) if len(files) >= AT_LEAST else []
         for kind, text, photos in found:
             more = " ..." if len(photos) > 4 else ""
-            names = f" ({', '.join(photos[:4])}{more})" if photos else ""
+            names = f" ({', '.join(map(session.plain, photos[:4]))}{more})" if photos else ""
+            first = photos[0] if len(photos) == 1 else ""
+            text = text.replace(first, session.plain(first)) if first else text
             st.warning(f"**{kind.capitalize()}.** {text}{names}")
         if not found:
             st.success("Sharp, of one aspect ratio, no duplicates: nothing stands in the way.")

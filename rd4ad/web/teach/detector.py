@@ -12,6 +12,7 @@ from rd4ad.teach.jobs.folder import Job
 from rd4ad.teach.pictures import N_SHOWN
 from rd4ad.web.explorer import charts, widgets
 from rd4ad.web.explorer.units import Units
+from rd4ad.web.teach.session import plain
 from rd4ad.web.teach.uploads import receive_defects
 
 _POLL = "0.5s"
@@ -59,7 +60,7 @@ def show(room: Classroom, job: Job) -> None:
         name = record["least_alike"][rank]
         if column.button("Take it out", key=f"out_{rank}", icon=":material/remove_circle:"):
             _refit(room, job, [*out, name])
-    if out and st.button(f"Put back: {', '.join(out[:5])}", icon=":material/undo:"):
+    if out and st.button(f"Put back: {', '.join(map(plain, out[:5]))}", icon=":material/undo:"):
         _refit(room, job, [])
 
 
@@ -69,7 +70,7 @@ def _show_least_alike(job: Job, record: dict[str, Any] | None) -> list[Any]:
     columns = list(st.columns(N_SHOWN))
     shown = [(path, column) for path, column in zip(paths, columns, strict=True) if path.exists()]
     for rank, (path, column) in enumerate(shown):
-        name = record["least_alike"][rank] if record else None
+        name = plain(record["least_alike"][rank]) if record else None
         column.image(path.read_bytes(), caption=name, width="stretch")
     return [column for _, column in shown]
 

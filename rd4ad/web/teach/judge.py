@@ -17,6 +17,7 @@ from rd4ad.web.live import address, judgments
 from rd4ad.web.live.detectors import TAUGHT, BusyError, Detectors, Judgment
 from rd4ad.web.live.uploads import MAX_BYTES, RefusedError, read_upload
 from rd4ad.web.teach.job_files import file_bytes
+from rd4ad.web.teach.session import plain
 
 _MOST = 12  # photos at once
 _OPACITY = 0.75
@@ -55,7 +56,7 @@ def step(job: Job) -> None:
             image = read_upload(file.getvalue())
             judged = _detectors().judge(f"{TAUGHT}{job.token}", image)
         except (RefusedError, BusyError, ValueError, FileNotFoundError, KeyError) as error:
-            st.error(f"{file.name}: {error}", icon=":material/error:")
+            st.error(plain(f"{file.name}: {error}"), icon=":material/error:")
             continue
         _show(job, file.name, judged)
     if len(files) > _MOST:
@@ -76,8 +77,8 @@ def _show(job: Job, name: str, judged: Judgment) -> None:
     mark = ":material/cancel:" if verdict == "defective" else ":material/check_circle:"
     above = sum(score < judged.score for score in judged.normal_scores)
     st.markdown(
-        f"{mark} **{name}: {verdict}**, score {judged.score:.3f}, threshold {threshold:.3f}. "
-        f"Higher than {above} of {len(judged.normal_scores)} good photos that were held out."
+        f"{mark} **{plain(name)}: {verdict}**, score {judged.score:.3f}, threshold "
+        f"{threshold:.3f}. Higher than {above} of {len(judged.normal_scores)} held-out good photos."
     )
     photo, heat, good = st.columns(3)
     photo.image(judged.picture, caption="The photo", width="stretch")

@@ -1,5 +1,6 @@
 """Which job a visitor's page is about: its token stands in the address, so a link leads back."""
 
+import re
 from datetime import datetime
 
 import streamlit as st
@@ -10,6 +11,7 @@ from rd4ad.teach.jobs.quota import QuotaError
 from rd4ad.web.limits import Limits, client_address
 
 _TOKEN = "job"
+_MARKS = re.compile(r"([\\`*_{}\[\]()#+!|~<>$:])")
 
 
 def open_room() -> Classroom:
@@ -66,7 +68,16 @@ def tell(messages: list[str]) -> None:
 def show_told() -> None:
     """Show what `tell` kept."""
     for message in st.session_state.pop("teach_messages", [])[:8]:
-        st.warning(message, icon=":material/image_not_supported:")
+        st.warning(plain(message), icon=":material/image_not_supported:")
+
+
+def plain(name: str) -> str:
+    r"""Return a visitor's word so that Markdown shows it as it is.
+
+    >>> print(plain("![a](http://b)_1.png"))
+    \!\[a\]\(http\://b\)\_1.png
+    """
+    return _MARKS.sub(r"\\\1", name)
 
 
 def clock(seconds: float) -> str:
