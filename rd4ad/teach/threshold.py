@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
-from scipy import stats
+from scipy.special import betaincinv, stdtrit  # scipy.stats takes half a second to import
 
 CONFIDENCE = 0.95
 
@@ -74,12 +74,12 @@ def threshold_for(scores: Sequence[float], rate: float = 0.01) -> Threshold:
     is_extrapolated = rank > n
     if is_extrapolated:
         logs = np.log(np.maximum(ordered, 1e-12))
-        reach = float(stats.t.ppf(1 - rate, n - 1)) * float(logs.std(ddof=1)) * np.sqrt(1 + 1 / n)
+        reach = float(stdtrit(n - 1, 1 - rate)) * float(logs.std(ddof=1)) * np.sqrt(1 + 1 / n)
         value = max(float(np.exp(logs.mean() + reach)), float(ordered[-1]))
     else:
         value = float(ordered[rank - 1])
     n_above = int((ordered > value).sum())
-    at_most = float(stats.beta.ppf(CONFIDENCE, n_above + 1, n - n_above))  # Clopper and Pearson
+    at_most = float(betaincinv(n_above + 1, n - n_above, CONFIDENCE))  # Clopper and Pearson
     return Threshold(
         value=value, rate=rate, at_most=at_most, n_photos=n, is_extrapolated=is_extrapolated
     )

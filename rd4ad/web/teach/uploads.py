@@ -107,6 +107,9 @@ def _photos(room: Classroom, job: Job, files: Iterable[tuple[str, bytes]]) -> It
         if not name.lower().endswith(".zip"):
             yield _photo(name, content)
             continue
+        if len(content) > MAX_ZIP_BYTES:
+            yield f"{name}: over the {MAX_ZIP_BYTES // 2**20} MB that are read of a ZIP file."
+            continue
         try:
             archive = open_zip(content)
         except DatasetError as error:
