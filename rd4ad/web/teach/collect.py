@@ -105,8 +105,11 @@ def _offer_burst(room: Classroom, job: Job | None) -> None:
     elif st.button(
         "Take a burst instead", icon=":material/burst_mode:",
         help="A photo every 1.5 seconds, while you change the parts.",
-    ) and session.new_job(room, 0.01, "part"):  # fmt: skip
-        st.rerun()
+    ):  # fmt: skip
+        made = session.new_job(room, 0.01, "part")
+        if made:
+            session.enter(made)
+            st.rerun()
 
 
 def _examples() -> tuple[str, Sequence[Photo]] | None:
@@ -135,14 +138,16 @@ def _take(room: Classroom, job: Job, given: Sequence[UploadedFile] | Sequence[Ph
     """Add what was given, start the first detector if it came at once, and run the page again."""
     with st.spinner(f"Reading {len(given)} photos ..."):
         received = _received(room, job, given)
+        problems = list(received.problems)
+        is_single = len(given) == 1 and len(job.state()["photos"]) < ENOUGH
+        if not is_single:  # at once: where the page is closed, Streamlit ends with its next call
+            try:
+                room.learn(job)
+            except QuotaError as error:
+                problems.append(str(error))
+    session.enter(job)
     st.session_state["teach_turn"] += 1
-    session.tell(received.problems)
-    is_single = len(given) == 1 and len(job.state()["photos"]) < ENOUGH
-    if not is_single:
-        try:
-            room.learn(job)
-        except QuotaError as error:
-            session.tell([*received.problems, str(error)])
+    session.tell(problems)
     st.rerun()
 
 

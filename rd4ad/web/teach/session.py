@@ -35,15 +35,19 @@ def current(room: Classroom) -> Job | None:
 
 
 def new_job(room: Classroom, rate: float, name: str) -> Job | None:
-    """Return a new job and put it into the address; None, with a word, where there is no room."""
+    """Return a new job; None, with a word, where there is no room."""
     try:
         job = room.open(_client(), rate)
     except QuotaError as error:
         st.error(str(error), icon=":material/error:")
         return None
     job.change(lambda state: state.update(name=name))
-    st.query_params[_TOKEN] = job.token
     return job
+
+
+def enter(job: Job) -> None:
+    """Put a job into the address."""
+    st.query_params[_TOKEN] = job.token
 
 
 def leave() -> None:
