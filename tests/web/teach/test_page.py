@@ -75,3 +75,19 @@ def test_an_operator_can_switch_it_off(results, opened, room, monkeypatch):
     page = opened("pages/teach.py")
     assert "switched off" in page.info[0].value
     assert "rd4ad teach" in page.code[0].value
+
+
+def test_publishing_is_offered_where_the_operator_allows_it_and_says_what_it_lacks(
+    results, opened, room, monkeypatch
+):
+    monkeypatch.setenv("RD4AD_TEACH_PUBLISH", "1")
+    monkeypatch.setenv("HF_TOKEN", "")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    job = taught(room)
+    page = opened("pages/teach.py")
+    page.query_params["job"] = job.token
+    page.run()
+    page.text_input[0].input("somebody/nut")
+    next(one for one in page.button if one.label == "Publish").click().run()
+    assert not page.exception
+    assert page.error
