@@ -12,7 +12,13 @@ METRICS = {"image_auroc": "Image AUROC", "pixel_auroc": "Pixel AUROC", "aupro": 
 def read() -> pd.DataFrame | None:
     """Return results/teach/photos.csv; None where nothing is measured."""
     path = index_cache.RESULTS / "teach" / "photos.csv"
-    return pd.read_csv(path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path)
+    has_all = table["n_photos"] == table.groupby("category")["n_photos"].transform("max")
+    counts = table["n_photos"].astype(str).mask(has_all, "all")
+    order = [*map(str, sorted(table.loc[~has_all, "n_photos"].unique())), "all"]
+    return table.assign(photos=pd.Categorical(counts, order, ordered=True))
 
 
 def show(units: Units) -> None:
@@ -24,7 +30,7 @@ def show(units: Units) -> None:
     metric = widgets.pick(
         "Metric", METRICS, "photos_metric", "Draws another metric of the same detectors."
     )
-    by_count = table.groupby(["n_photos", "category"])[metric]
+    by_count = table.groupby(["photos", "category"], observed=True)[metric]
     mean, spread = by_count.mean().unstack(), by_count.std().unstack()
     left, right = st.columns([3, 2])
     with left:
@@ -52,7 +58,7 @@ def show(units: Units) -> None:
 
 def _false_alarms(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
-    for count, some in table.groupby("n_photos"):
+    for count, some in table.groupby("photos", observed=True):
         rows.append(
             {
                 "photos": count,
