@@ -11,10 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -46,22 +48,19 @@ class Classroom:
         self._trainings: queue.Queue[Job] = queue.Queue()
         self._clients: dict[str, str] = {}
         self._starting = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[str, threading.Thread] = {}
         self._child: subprocess.Popen[bytes] | None = None
+        self._is_closing = False
         self.resume()
 
     def resume(self) -> None:
         """Take up what was waiting or at work when the last server ended."""
         self.sweep()
-        for job in Job.all_in(self.root):
-            state = job.state()
+        for job, state in Job.all_in(self.root):
             if state["lesson"]["state"] in _WAITING:
                 self.learn(job)
             if state["student"]["state"] in _WAITING:
-                try:
-                    self.train(job, state["student"]["minutes"])
-                except QuotaError as error:
-                    job.set_step("student", "failed", error=str(error))
+                self._queue_training(job, state["student"]["minutes"])
 
     def open(self, client: str = "", rate: float = 0.01) -> Job:
         """Return a new job.
@@ -79,7 +78,7 @@ class Classroom:
         if not 0 < rate <= 0.5:
             raise ValueError(f"the rate of false alarms must lie in (0, 0.5]; got {rate}")
         self.sweep()
-        jobs = {job.token for job in Job.all_in(self.root)}
+        jobs = {job.token for job, _ in Job.all_in(self.root)}
         self._clients = {t: c for t, c in self._clients.items() if t in jobs}
         own = sum(one == client for one in self._clients.values())
         if own >= self.quota.jobs_per_client:
@@ -96,14 +95,16 @@ class Classroom:
     def find(self, token: str) -> Job | None:
         """Return the job of a token; None if it was deleted or never there."""
         job = Job.find(self.root, token)
-        if job and self.expires(job) < time.time():
+        with suppress(FileNotFoundError):  # deleted a moment ago
+            if job and self.expires(job.state()) > time.time():
+                return job
+        if job:
             self.delete(job)
-            return None
-        return job
+        return None
 
-    def expires(self, job: Job) -> float:
-        """Return when a job will be deleted, in seconds since 1970."""
-        return float(job.state()["changed"]) + 3600 * self.quota.hours
+    def expires(self, state: dict[str, Any]) -> float:
+        """Return when a job of this state will be deleted, in seconds since 1970."""
+        return float(state["changed"]) + 3600 * self.quota.hours
 
     def check_room(self, job: Job, n_photos: int) -> None:
         """Refuse photos that are too many, before they are read.
@@ -142,7 +143,7 @@ class Classroom:
         job.add_photos(photos)
 
     def learn(self, job: Job) -> None:
-        """Fit the first detector when its turn comes; a training on other photos ends.
+        """Fit the first detector when its turn comes; a lesson or training on other photos ends.
 
         Raises:
             QuotaError: too few photos.
@@ -155,7 +156,7 @@ class Classroom:
         self._lessons.put(job)
 
     def train(self, job: Job, minutes: float) -> None:
-        """Train reverse distillation when its turn comes.
+        """Train reverse distillation when its turn comes; nothing happens if it is on its way.
 
         Raises:
             QuotaError: no torch, more minutes than are given, or no lesson yet.
@@ -166,7 +167,12 @@ class Classroom:
             raise QuotaError(f"Between 0 and {self.quota.minutes:g} minutes; got {minutes:g}.")
         if job.detector() is None:
             raise QuotaError("The first detector is not ready yet.")
-        (job.folder / "stop").unlink(missing_ok=True)
+        if job.state()["student"]["state"] in _WAITING:
+            return
+        job.forget_training()
+        self._queue_training(job, minutes)
+
+    def _queue_training(self, job: Job, minutes: float) -> None:
         job.set_step("student", "queued", asked=time.time(), minutes=minutes)
         self._start()
         self._trainings.put(job)
@@ -186,29 +192,36 @@ class Classroom:
     def place(self, job: Job, part: str) -> int:
         """Return how many jobs come before this one in its line, "lesson" or "student"."""
         own = job.state()[part].get("asked", 0.0)
-        states = [one.state()[part] for one in Job.all_in(self.root)]
+        states = [state[part] for _, state in Job.all_in(self.root)]
         return sum(s["state"] in _WAITING and s.get("asked", own) < own for s in states)
 
     def sweep(self) -> None:
         """Delete the jobs whose time is over."""
-        for job in Job.all_in(self.root):
-            if self.expires(job) < time.time():
+        for job, state in Job.all_in(self.root):
+            if self.expires(state) < time.time():
                 self.delete(job)
 
     def close(self) -> None:
         """End the training that is going on; it goes on when a server takes the folder up again."""
+        self._is_closing = True
         if self._child and self._child.poll() is None:
             self._child.terminate()
 
     def _start(self) -> None:
+        """Start the two threads, and again one that an unforeseen error has ended."""
+        lines = {
+            "lesson": (self._lessons, self._teach),
+            "student": (self._trainings, self._practice),
+        }
         with self._starting:
-            if not self._threads:
-                for line, do in ((self._lessons, self._teach), (self._trainings, self._practice)):
-                    thread = threading.Thread(target=self._serve, args=(line, do), daemon=True)
-                    thread.start()
-                    self._threads.append(thread)
+            for part, (line, do) in lines.items():
+                if part not in self._threads or not self._threads[part].is_alive():
+                    self._threads[part] = threading.Thread(
+                        target=self._serve, args=(part, line, do), daemon=True
+                    )
+                    self._threads[part].start()
 
-    def _serve(self, line: "queue.Queue[Job]", do: Callable[[Job], None]) -> None:
+    def _serve(self, part: str, line: "queue.Queue[Job]", do: Callable[[Job], None]) -> None:
         """Do what waits in a line, one after another, for as long as the server lives."""
         while True:
             try:
@@ -218,9 +231,9 @@ class Classroom:
                 continue
             try:
                 do(job)
-            except FileNotFoundError:
-                if job.exists:
-                    raise
+            except (OSError, ValueError, RuntimeError, MemoryError) as error:
+                with suppress(OSError):  # it was deleted, or the disk is full
+                    job.set_step(part, "failed", error=work.reason(error))
 
     def _teach(self, job: Job) -> None:
         work.teach(job, self.recipe)
@@ -241,8 +254,8 @@ class Classroom:
                 time.sleep(_POLL_SECONDS)
                 if not job.exists or job.state()["student"]["state"] != "working":
                     self._child.kill()
-        if not job.exists or job.state()["student"]["state"] != "working":
-            return
+        if self._is_closing or not job.exists or job.state()["student"]["state"] != "working":
+            return  # the next server takes it up; or nobody waits for it
         work.end_training(job, self._child.returncode)
 
 

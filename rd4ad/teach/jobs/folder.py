@@ -17,6 +17,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
@@ -82,10 +83,14 @@ class Job:
         return job if _TOKEN.fullmatch(token) and job.exists else None
 
     @classmethod
-    def all_in(cls, root: Path) -> "list[Job]":
-        """Return every job, oldest first."""
-        jobs = [cls(path) for path in root.glob("*") if _TOKEN.fullmatch(path.name)]
-        return sorted((job for job in jobs if job.exists), key=lambda job: job.state()["created"])
+    def all_in(cls, root: Path) -> "list[tuple[Job, dict[str, Any]]]":
+        """Return every job with its state, oldest first; one that goes meanwhile is left out."""
+        found = []
+        for path in root.glob("*"):
+            if _TOKEN.fullmatch(path.name):
+                with suppress(FileNotFoundError):
+                    found.append((cls(path), cls(path).state()))
+        return sorted(found, key=lambda pair: pair[1]["created"])
 
     @property
     def token(self) -> str:
@@ -218,9 +223,16 @@ class Job:
     def detector(self) -> Path | None:
         """Return the checkpoint that is recommended; None before there is one."""
         lesson = self.read_json("lesson.json") or {}
-        name = STUDENT if lesson.get("is_student_kept") else FIRST
-        path = self.folder / name
-        return path if path.is_file() else None
+        student, first = self.folder / STUDENT, self.folder / FIRST
+        if lesson.get("is_student_kept") and student.is_file():
+            return student
+        return first if first.is_file() else None
+
+    def forget_training(self) -> None:
+        """Remove what a training left, finished or not: another one shall not go on from it."""
+        for pattern in ("*student*", "progress.json", "comparison.json", "stop"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
 
     def delete(self) -> None:
         """Remove the folder and all in it."""

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,44 +12,49 @@ from rd4ad.inference.detector import Detector
 from rd4ad.scoring import Maps
 from rd4ad.teach import pictures, report
 from rd4ad.teach.appraisal import maps_at
-from rd4ad.teach.jobs.folder import FIRST, STUDENT, Job
+from rd4ad.teach.jobs.folder import FIRST, Job
 from rd4ad.teach.lesson import first_lesson
 from rd4ad.teach.memory import Recipe
 from rd4ad.teach.photos import images_of
 from rd4ad.teach.threshold import Threshold
-
-_FULL = "The server's disk is full: nothing was lost, try again later."
 
 
 def end_training(job: Job, code: int) -> None:
     """Take in what a training's process left when it ended with a code."""
     comparison = job.read_json("comparison.json")
     if code or comparison is None:
-        if code < 0:  # with the server: it will be taken up again
-            return
         lines = (job.folder / "practice.log").read_text(errors="replace").strip().splitlines()
-        job.set_step("student", "failed", error=lines[-1] if lines else "The training ended.")
+        ended = f"The system ended the training (signal {-code}): its memory may be too small."
+        job.set_step("student", "failed", error=ended if code < 0 else (lines or ["It ended."])[-1])
         return
     lesson = job.read_json("lesson.json") or {}
     job.write("lesson.json", json.dumps(lesson | comparison))
     (job.folder / "comparison.json").unlink()
-    judge_defects(job)
     write_report(job)
     job.set_step("student", "ready")
 
 
 def teach(job: Job, recipe: Recipe) -> None:
-    """Fit the first detector and write all that is known of it."""
+    """Fit the first detector and write all that is known of it.
+
+    Where it is asked for again meanwhile, with other photos, this one ends without a result.
+
+    Raises:
+        OSError: the job was deleted, or the disk is full.
+        ValueError: nothing can be fitted to these photos; says why.
+    """
     state = job.state()
     if state["lesson"]["state"] != "queued":
         return
     started = time.monotonic()
     job.set_step("student", "none")
-    (job.folder / STUDENT).unlink(missing_ok=True)
+    job.forget_training()
     photos = job.photos()
     asked = state["lesson"]["asked"]
 
     def on_step(step: str) -> None:
+        if job.state()["lesson"]["asked"] != asked:
+            raise _SupersededError
         job.set_step("lesson", "working", asked=asked, step=step)
 
     def on_scores(indices: NDArray[np.int64], maps: Maps, threshold: Threshold) -> None:
@@ -56,33 +62,53 @@ def teach(job: Job, recipe: Recipe) -> None:
         for name, content in pictures.of_scores(shown, maps, threshold).items():
             job.write(name, content)
 
-    try:
+    with suppress(_SupersededError):
         on_step("looking at the photos")
         for name, content in pictures.of_photos(photos).items():
             job.write(name, content)
         lesson = first_lesson(
             photos, rate=state["rate"], recipe=recipe, on_step=on_step, on_scores=on_scores
         )
+        on_step("writing the report")
         for old in job.folder.glob("*-?.jpg"):
             old.unlink()
         for name, content in pictures.all_pictures(lesson).items():
             job.write(name, content)
         lesson.save(job.folder / FIRST, state["name"])
-        means = lesson.patches.mean(1)
-        np.save(job.folder / "means.npy", means)
+        np.save(job.folder / "means.npy", lesson.patches.mean(1))
         job.write("lesson.json", json.dumps(lesson.record() | {"name": state["name"]}))
-        judge_defects(job)
         write_report(job)
+        on_step("done")
         job.set_step("lesson", "ready", seconds=round(time.monotonic() - started, 1))
-    except FileNotFoundError:
-        raise
-    except OSError:
-        job.set_step("lesson", "failed", error=_FULL)
-    except ValueError as error:
-        job.set_step("lesson", "failed", error=str(error))
 
 
-def judge_defects(job: Job) -> None:
+class _SupersededError(Exception):
+    """The lesson was asked for again: this one's result is not wanted any more."""
+
+
+def reason(error: Exception) -> str:
+    """Return what a visitor is told of an error."""
+    if isinstance(error, ValueError):
+        return str(error)
+    if isinstance(error, OSError):
+        return "The server's disk is full: nothing was lost, try again later."
+    return "The server has not enough memory for this: try again later, or with fewer photos."
+
+
+def write_report(job: Job) -> None:
+    """Judge the real defects, if there are any, and write report.html from what the folder holds.
+
+    Raises:
+        OSError: the job was deleted, or the disk is full.
+    """
+    _judge_defects(job)
+    lesson = job.read_json("lesson.json")
+    if lesson:
+        shown = {path.name: path.read_bytes() for path in job.folder.glob("*.jpg")}
+        job.write("report.html", report.html(lesson, shown))
+
+
+def _judge_defects(job: Job) -> None:
     """Put the metrics of real defects into lesson.json.
 
     Image AUROC is against the held-out scores of good photos; pixel metrics are of the photos with
@@ -107,11 +133,3 @@ def judge_defects(job: Job) -> None:
         pixel = metrics.pixel_metrics(np.stack([mask for _, mask in drawn]), maps)
         real |= {"pixel_auroc": pixel["pixel_auroc"], "aupro": pixel["aupro"]}
     job.write("lesson.json", json.dumps(lesson | {"real": real}))
-
-
-def write_report(job: Job) -> None:
-    """Write report.html from what the folder holds."""
-    lesson = job.read_json("lesson.json")
-    if lesson:
-        shown = {path.name: path.read_bytes() for path in job.folder.glob("*.jpg")}
-        job.write("report.html", report.html(lesson, shown))

@@ -162,7 +162,6 @@ def add_defect(drawn: dict[str, Any] | None, name: str | None) -> str:
     try:
         classroom().check_room(job, 1)
         job.add_defect(photo, _mask(drawn["layers"], len(photo.image)))
-        work.judge_defects(job)
         work.write_report(job)
     except (QuotaError, OSError) as error:
         raise gr.Error(escape(str(error)), print_exception=False) from error

@@ -175,7 +175,7 @@ def show(room: Classroom, job: Job) -> None:
     left_out = f", {n_out} left out" if n_out else ""
     said, gone = st.columns([3, 1], vertical_alignment="center")
     said.markdown(
-        f"**{len(kept)} photos**{left_out}. Kept until {session.clock(room.expires(job))}; "
+        f"**{len(kept)} photos**{left_out}. Kept until {session.clock(room.expires(state))}; "
         "this page's address leads back to them, for you and whoever you give it to."
     )
     if gone.button("Delete all now", icon=":material/delete:", width="stretch"):

@@ -153,7 +153,6 @@ def real_defects(room: Classroom, job: Job, units: Units) -> None:
         )
         if files:
             received = receive_defects(room, job, [(one.name, one.getvalue()) for one in files])
-            work.judge_defects(job)
             work.write_report(job)
             st.session_state["defects_turn"] += 1
             st.session_state["teach_messages"] = received.problems

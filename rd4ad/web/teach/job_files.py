@@ -31,7 +31,7 @@ def described(room: Classroom, job: Job) -> dict[str, Any]:
     return {
         "token": job.token,
         "detector": f"taught:{job.token}",
-        "expires": room.expires(job),
+        "expires": room.expires(state),
         "photos": photos,
         "lesson": state["lesson"] | {"place": room.place(job, "lesson")},
         "student": state["student"] | {"place": room.place(job, "student")},

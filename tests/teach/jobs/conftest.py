@@ -28,7 +28,7 @@ def open_room(tmp_path):
 
     yield open_it
     for room in rooms:
-        for job in Job.all_in(room.root):
+        for job, _ in Job.all_in(room.root):
             room.delete(job)
 
 

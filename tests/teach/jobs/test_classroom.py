@@ -53,13 +53,38 @@ def test_a_photo_that_is_left_out_is_not_fitted_and_can_come_back(taught, wait_f
     assert job.read_json("lesson.json")["n_photos"] == 6
 
 
+def test_photos_that_a_second_tab_adds_meanwhile_are_fitted_too(open_room, photos, wait_for):
+    room = open_room()
+    job = room.open()
+    room.add_photos(job, photos[:5])
+    room.learn(job)
+    while job.state()["lesson"]["state"] == "queued":
+        time.sleep(0.005)
+    room.add_photos(job, photos[5:])
+    room.learn(job)
+    assert wait_for(job)["state"] == "ready"
+    assert job.read_json("lesson.json")["n_photos"] == 6
+
+
+def test_a_line_goes_on_after_an_error_in_one_job(open_room, photos, wait_for):
+    room = open_room()
+    bad, good = room.open("a"), room.open("b")
+    for job in (bad, good):
+        room.add_photos(job, photos)
+    for path in (bad.folder / "photos").iterdir():
+        path.write_bytes(b"no picture")
+    room.learn(bad)
+    room.learn(good)
+    assert wait_for(bad)["state"] == "failed"
+    assert wait_for(good)["state"] == "ready"
+
+
 def test_real_defects_are_measured_with_their_masks(taught):
     _, job = taught
     image, mask = render("nut", "chipped", 1)
     assert image.shape == (256, 256, 3)
     job.add_defect(photo_of("chipped.png", image), mask > 0)
     job.add_defect(photo_of("rust.png", render("nut", "rust", 1)[0]), None)
-    work.judge_defects(job)
     work.write_report(job)
     real = job.read_json("lesson.json")["real"]
     assert real["image_auroc"] == 1
@@ -83,6 +108,24 @@ def test_a_training_reports_its_way_can_be_stopped_and_keeps_what_it_has(taught,
     assert (job.folder / "student.jpg").exists()
     kept = "reverse_distillation" if lesson["is_student_kept"] else "patchcore"
     assert Detector.load(job.detector()).engine.method == kept
+
+
+@needs_torch
+def test_a_training_that_the_system_kills_has_failed_and_the_next_one_starts_again(
+    taught, wait_for
+):
+    room, job = taught
+    (job.folder / "student.128.safetensors").write_bytes(b"of other photos")
+    room.train(job, 5)
+    room.train(job, 4)  # a second tab: it is on its way
+    while room._child is None:
+        time.sleep(0.05)
+    room._child.kill()
+    state = wait_for(job, "student")
+    assert state["state"] == "failed"
+    assert "memory" in state["error"]
+    room.train(job, 0.02)
+    assert wait_for(job, "student") == {"state": "ready"}
 
 
 @needs_torch
@@ -231,4 +274,4 @@ def test_settings_of_the_environment_are_read_and_checked(monkeypatch):
 def test_every_job_is_found_oldest_first(open_room):
     room = open_room()
     made = [room.open(str(i)).token for i in range(3)]
-    assert [job.token for job in Job.all_in(room.root)] == made
+    assert [job.token for job, _ in Job.all_in(room.root)] == made

@@ -64,7 +64,7 @@ def open_client(tmp_path):
 
     yield open_it
     for room in rooms:
-        for job in Job.all_in(room.root):
+        for job, _ in Job.all_in(room.root):
             room.delete(job)
 
 
