@@ -1,5 +1,6 @@
 """What determines a training, checked once, without torch."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -151,6 +152,26 @@ OVERLAYS = ("jpeg", "png", "defective", "none")
 """Which overlays `predict` writes: of every image, as JPEG of defective ones alone, or none."""
 OVERLAY_PX = 1024
 """Longer side of an overlay."""
+
+
+def number_setting(name: str, default: float) -> float:
+    """Return an operator's setting from the environment; 0 means no limit.
+
+    Args:
+        name: of the variable.
+        default: where it is not set.
+
+    Raises:
+        ValueError: it is no number, or under 0; names it.
+    """
+    text = os.environ.get(name, str(default))
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError(f"{name} is {text!r}: expected a number") from None
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"{name} is {text!r}: expected 0 (no limit) or more")
+    return number
 
 
 def checked_size(size_px: int) -> int:

@@ -12,10 +12,11 @@ from rd4ad.data.folders import IMAGE_SUFFIXES, DatasetError
 MAX_LIST_BYTES = 4 * 2**20
 """Of the list at a ZIP file's end: Python takes thirteen times as much for it when it opens one."""
 _END, _END_BYTES, _COMMENT_BYTES = b"PK\x05\x06", 22, 65_535
-# RuntimeError: encrypted; NotImplementedError: a kind of compression that Python does not know.
+# RuntimeError: encrypted, or of a compression that Python does not know (NotImplementedError).
 UNREADABLE = (
     OSError, EOFError, ValueError, RuntimeError, zlib.error, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
+"""What reading a ZIP file that is damaged, truncated or encrypted raises."""
 
 
 def open_zip(content: bytes) -> zipfile.ZipFile:

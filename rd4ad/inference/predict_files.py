@@ -78,17 +78,16 @@ def predict_files(
     report = on_progress or (lambda stage, done, total: None)
     named = find_images(sources)
     out.mkdir(parents=True, exist_ok=True)
+    new_artist = partial(_Artist, detector, out, overlays, overlay_px, opacity)
     draws_at_once = overlays != "none" and detector.calibration is not None
-    artist = _Artist(detector, out, overlays, overlay_px, opacity)
-    if draws_at_once:
-        artist.low, artist.high = _scale(detector, [])
+    artist = new_artist(*_scale(detector, [])) if draws_at_once else None
 
     def finish(judged: "_Judged") -> "_Judged":
         if judged.prediction is None:
             return judged
         _write_map(out / f"{judged.name}.tiff", judged.prediction)
         is_wanted = overlays != "defective" or judged.prediction.is_anomalous
-        if judged.picture is not None and is_wanted:
+        if artist and judged.picture is not None and is_wanted:
             artist.draw(judged.name, judged.picture, judged.prediction.anomaly_map)
         return replace(judged, picture=None)
 
@@ -106,11 +105,11 @@ def predict_files(
         problems = [row["problem"] for row in table]
         raise DatasetError(f"none of {len(table)} images can be read: {listed(problems)}")
     replace_file(out / "scores.csv", partial(_write_table, table))
-    if overlays != "none" and not draws_at_once:
+    if overlays != "none" and not artist:
         # Without a calibration the scale spans the images at hand: overlays come after all maps.
-        artist.low, artist.high = _scale(detector, [out / f"{name}.tiff" for name in kept])
+        later = new_artist(*_scale(detector, [out / f"{name}.tiff" for name in kept]))
         in_threads(
-            lambda name: artist.draw_again(name, kept[name]),
+            lambda name: later.draw_again(name, kept[name]),
             list(kept),
             progress=lambda done, n: report("drawing", done, n),
         )
@@ -127,7 +126,7 @@ class _Judged:
     picture: NDArray[np.uint8] | None = None
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Artist:
     """Writes overlays into a folder, all with one scale."""
 
@@ -136,8 +135,8 @@ class _Artist:
     overlays: str
     side_px: int
     opacity: float
-    low: float = 0.0
-    high: float = 1.0
+    low: float
+    high: float
 
     def draw(self, name: str, picture: NDArray[np.uint8], anomaly_map: Maps) -> None:
         drawn = draw(self.detector, picture, anomaly_map, self.low, self.high, self.opacity)

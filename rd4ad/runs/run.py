@@ -1,18 +1,17 @@
 """A stored run as it is read: its record, its tables, its distance maps."""
 
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pyarrow import ArrowException
 
+from rd4ad.data.archives import UNREADABLE
 from rd4ad.metrics import PixelStatistics
 
 METRIC_COLUMNS = (
@@ -21,8 +20,7 @@ METRIC_COLUMNS = (
 IMAGE_COLUMNS = ("image", "defect_type", "label", "score")
 CURVE_COLUMNS = ("curve", "x", "y", "threshold")
 _DAMAGED = (  # what damaged JSON, CSV, Parquet and zip files raise; each was seen
-    OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, RuntimeError,
-    BadZipFile, zlib.error, ArrowException,
+    *UNREADABLE, KeyError, MemoryError, ArrowException,
 )  # fmt: skip
 
 

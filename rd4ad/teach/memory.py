@@ -4,7 +4,7 @@ The method is `rd4ad.methods.patchcore`. Patches of a photo are computed once; a
 more or less takes the coreset alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -50,6 +50,11 @@ class Recipe:
     place: float | None = None
     pool: int = 2
     seed: int = 0
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Recipe":
+        """Return the recipe that `asdict` gave, also after a way through JSON."""
+        return cls(**{**record, "layers": tuple(record["layers"])})
 
     @property
     def scoring(self) -> Scoring:

@@ -27,6 +27,15 @@ _SYNTHETIC = (
 )
 
 
+REAL = {
+    "image_auroc": "image AUROC",
+    "found_at_the_threshold": "found at the threshold",
+    "pixel_auroc": "pixel AUROC",
+    "aupro": "PRO",
+}
+"""Metrics of real defects that were added, in words."""
+
+
 def html(record: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
     """Return the report.
 
@@ -118,7 +127,7 @@ def _compared(record: Mapping[str, Any]) -> list[str]:
 def _real(record: Mapping[str, Any]) -> list[str]:
     if "real" not in record:
         return []
-    rows = [{"metric": k, "value": f"{100 * v:.1f}%"} for k, v in record["real"].items()]
+    rows = [{"metric": REAL[k], "value": f"{100 * v:.1f}%"} for k, v in record["real"].items()]
     return ["<h2>Real defects that were added</h2>", _table(rows)]
 
 

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rd4ad.config import number_setting
 from rd4ad.web.live.uploads import MAX_BYTES
 
 MAX_PHOTOS_BYTES = 256 * 2**20  # that a job is taught from, in one request
@@ -67,10 +68,10 @@ class Limits:
             ValueError: a variable is not a number, or not a list of networks; names it.
         """
         defaults = cls()
-        per_minute = _number("RD4AD_PER_MINUTE", defaults.per_minute)
-        per_minute_total = _number("RD4AD_PER_MINUTE_TOTAL", defaults.per_minute_total)
-        sessions = int(_number("RD4AD_SESSIONS", defaults.sessions))
-        sessions_total = int(_number("RD4AD_SESSIONS_TOTAL", defaults.sessions_total))
+        per_minute = number_setting("RD4AD_PER_MINUTE", defaults.per_minute)
+        per_minute_total = number_setting("RD4AD_PER_MINUTE_TOTAL", defaults.per_minute_total)
+        sessions = int(number_setting("RD4AD_SESSIONS", defaults.sessions))
+        sessions_total = int(number_setting("RD4AD_SESSIONS_TOTAL", defaults.sessions_total))
         text = os.environ.get("RD4AD_TRUSTED_PROXIES", "")
         try:
             proxies = tuple(ipaddress.ip_network(one.strip()) for one in text.split(",") if one)
@@ -83,20 +84,9 @@ class Limits:
             per_minute_total=per_minute_total,
             sessions=sessions,
             sessions_total=sessions_total,
-            uploads_mib=_number("RD4AD_UPLOADS_MIB", defaults.uploads_mib) or float("inf"),
+            uploads_mib=number_setting("RD4AD_UPLOADS_MIB", defaults.uploads_mib) or float("inf"),
             proxies=proxies,
         )
-
-
-def _number(name: str, default: float) -> float:
-    text = os.environ.get(name, str(default))
-    try:
-        number = float(text)
-    except ValueError:
-        raise ValueError(f"{name} is {text!r}: expected a number") from None
-    if not 0 <= number < float("inf"):
-        raise ValueError(f"{name} is {text!r}: expected 0 (no limit) or more")
-    return number
 
 
 def client_address(scope: Scope, limits: Limits) -> str:

@@ -96,7 +96,7 @@ def test_a_real_defect_is_painted_in_the_live_demo(taught, watched, tmp_path):
     page.get_by_role("tab", name="Real defects").click(timeout=LONG_MS)
     page.locator("#defect input[type=file]").first.set_input_files(str(bad))
     page.get_by_role("button", name="Add this defect").click()
-    page.get_by_text("1 defects: image AUROC").wait_for(timeout=LONG_MS)
+    page.get_by_text("1 defect: image AUROC").wait_for(timeout=LONG_MS)
 
 
 def test_a_burst_of_the_camera_becomes_photos(server, watched):

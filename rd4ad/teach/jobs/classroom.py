@@ -116,7 +116,7 @@ class Classroom:
         there = len(state["photos"]) + len(state["defects"])
         if there + n_photos > self.quota.photos:
             raise QuotaError(
-                f"{there + n_photos} photos: at most {self.quota.photos} are taken in all. "
+                f"{there + n_photos} photos: at most {self.quota.photos:g} are taken in all. "
                 "More would hardly change the detector."
             )
         if state["megapixels"] > self.quota.megapixels:

@@ -72,11 +72,11 @@ class Watch:
 def practice(job: Job, minutes: float, parent: int) -> None:
     """Train, compare with the memory, and write detector and comparison into the job's folder."""
     watch, state = Watch(job, parent), job.state()
-    recipe = (job.read_json("lesson.json") or {})["recipe"]
+    lesson = job.read_json("lesson.json") or {}
     comparison = compared(
         job.photos(),
         job.folder / STUDENT,
-        recipe=Recipe(**recipe | {"layers": tuple(recipe["layers"])}),
+        recipe=Recipe.from_record(lesson["recipe"]),
         minutes=minutes,
         rate=state["rate"],
         on_progress=watch.progress,

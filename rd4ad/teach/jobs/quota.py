@@ -2,6 +2,9 @@
 
 import os
 from dataclasses import dataclass, fields
+from math import inf
+
+from rd4ad.config import number_setting
 
 
 class QuotaError(ValueError):
@@ -10,7 +13,7 @@ class QuotaError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Quota:
-    """Limits of jobs; the defaults suit two cores.
+    """Limits of jobs; the defaults suit two cores, and infinity is no limit.
 
     Args:
         is_on: whether jobs are taken at all.
@@ -27,11 +30,11 @@ class Quota:
     is_on: bool = True
     may_publish: bool = False
     hours: float = 2
-    photos: int = 500
+    photos: float = 500
     megapixels: float = 8000
     mib: float = 2048
-    jobs: int = 40
-    jobs_per_client: int = 5
+    jobs: float = 40
+    jobs_per_client: float = 5
     minutes: float = 10
 
     @classmethod
@@ -39,26 +42,15 @@ class Quota:
         """Return the limits that variables like RD4AD_TEACH_HOURS name; RD4AD_TEACH=0 is off.
 
         Raises:
-            ValueError: a variable is not a number over 0; names it.
+            ValueError: a variable is not a number; names it.
         """
-        given = {
-            field.name: field.type(_number(f"RD4AD_TEACH_{field.name.upper()}", field.default))
+        limits = {
+            field.name: number_setting(f"RD4AD_TEACH_{field.name.upper()}", default) or inf
             for field in fields(cls)
-            if field.type in (int, float) and not isinstance(field.type, str)
+            if isinstance(default := field.default, (int, float)) and field.type is float
         }
         return cls(
             is_on=os.environ.get("RD4AD_TEACH") != "0",
             may_publish=os.environ.get("RD4AD_TEACH_PUBLISH") == "1",
-            **given,
+            **limits,
         )
-
-
-def _number(name: str, default: object) -> float:
-    text = os.environ.get(name, str(default))
-    try:
-        number = float(text)
-    except ValueError:
-        raise ValueError(f"{name} is {text!r}: expected a number") from None
-    if not 0 < number < float("inf"):
-        raise ValueError(f"{name} is {text!r}: expected more than 0")
-    return number

@@ -14,6 +14,7 @@ from rd4ad.teach.jobs.classroom import classroom
 from rd4ad.teach.jobs.folder import Job
 from rd4ad.teach.jobs.quota import QuotaError
 from rd4ad.teach.photos import photo_of
+from rd4ad.teach.report import REAL
 from rd4ad.web.live import judgments
 from rd4ad.web.live.detectors import TAUGHT, BusyError, Detectors
 from rd4ad.web.live.door import guard_pad
@@ -31,15 +32,22 @@ def name_of(request: gr.Request | None) -> str | None:
     return f"{TAUGHT}{job.token}" if job and job.detector() else None
 
 
+def token_of(request: gr.Request | None) -> str:
+    """Return the token of the job that a page's address names; empty where there is none."""
+    return str(dict(request.query_params).get("job", "")) if request else ""
+
+
 def _job(name: str | None) -> Job | None:
     if name is None or not name.startswith(TAUGHT):
         return None
     return classroom().find(name.removeprefix(TAUGHT))
 
 
-def token_of(request: gr.Request | None) -> str:
-    """Return the token of the job that a page's address names; empty where there is none."""
-    return str(dict(request.query_params).get("job", "")) if request else ""
+def _camera(label: str) -> gr.Image:
+    return gr.Image(
+        sources=["webcam"], streaming=True, type="numpy", height=420, buttons=[], label=label,
+        webcam_options=gr.WebcamOptions(mirror=False),
+    )  # fmt: skip
 
 
 def add_burst_tab() -> tuple[gr.Tab, gr.State]:
@@ -50,11 +58,7 @@ def add_burst_tab() -> tuple[gr.Tab, gr.State]:
     """
     with gr.Tab("Good parts", visible=False) as tab, gr.Row():
         token = gr.State("")
-        camera = gr.Image(
-            sources=["webcam"], streaming=True, type="numpy", height=420, buttons=[],
-            webcam_options=gr.WebcamOptions(mirror=False),
-            label="Camera: click to start, change the part between photos, click again to stop",
-        )  # fmt: skip
+        camera = _camera("Camera: click to start, change the part between photos, click to stop")
         with gr.Column():
             said = gr.HTML("<div class='verdict'>Start the camera.</div>")
     camera.stream(
@@ -88,11 +92,7 @@ def add_camera_tab(detectors: Detectors, chooser: gr.Dropdown) -> None:
         chooser: names one.
     """
     with gr.Tab("Camera"), gr.Row():
-        camera = gr.Image(
-            sources=["webcam"], streaming=True, type="numpy", height=420, buttons=[],
-            webcam_options=gr.WebcamOptions(mirror=False),
-            label="Camera: click to start, click again to stop",
-        )  # fmt: skip
+        camera = _camera("Camera: click to start, click again to stop")
         with gr.Column():
             verdict = gr.HTML("<div class='verdict'>Start the camera.</div>")
             heatmap = gr.Image(
@@ -166,10 +166,10 @@ def add_defect(drawn: dict[str, Any] | None, name: str | None) -> str:
     except (QuotaError, OSError) as error:
         raise gr.Error(escape(str(error)), print_exception=False) from error
     real = (job.read_json("lesson.json") or {})["real"]
-    names = {"image_auroc": "image AUROC", "found_at_the_threshold": "found at the threshold",
-             "pixel_auroc": "pixel AUROC", "aupro": "PRO"}  # fmt: skip
-    values = ", ".join(f"{names[key]} {100 * value:.1f}%" for key, value in real.items())
-    return f"<div class='verdict'>{len(job.state()['defects'])} defects: {values}</div>"
+    values = ", ".join(f"{REAL[key]} {100 * value:.1f}%" for key, value in real.items())
+    n_defects = len(job.state()["defects"])
+    plural = "s" * (n_defects != 1)
+    return f"<div class='verdict'>{n_defects} defect{plural}: {values}</div>"
 
 
 def _mask(layers: list[NDArray[np.uint8]], side_px: int) -> NDArray[np.bool_] | None:

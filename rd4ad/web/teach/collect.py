@@ -14,7 +14,7 @@ from rd4ad.data.parts import PARTS, render
 from rd4ad.teach.jobs.classroom import Classroom
 from rd4ad.teach.jobs.folder import Job
 from rd4ad.teach.jobs.quota import QuotaError
-from rd4ad.teach.photos import AT_LEAST, ENOUGH, Photo, findings, photo_of
+from rd4ad.teach.photos import AT_LEAST, Photo, findings, photo_of
 from rd4ad.web.explorer.held_uploads import forget
 from rd4ad.web.live import address
 from rd4ad.web.live.uploads import MAX_BYTES
@@ -85,7 +85,7 @@ def _ask(
         accept_multiple_files="directory" if is_folder else True,
         key=f"teach_files_{turn}_{way}",
         max_upload_size=MAX_ZIP_BYTES // _MIB,
-        help=f"At most {room.quota.photos} photos, {MAX_BYTES // _MIB} MB each, or a ZIP of "
+        help=f"At most {room.quota.photos:g} photos, {MAX_BYTES // _MIB} MB each, or a ZIP of "
         f"{MAX_ZIP_BYTES // _MIB} MB. They are kept at 256 px, on this server, for "
         f"{room.quota.hours:g} hours after your last change.",
     )
@@ -139,8 +139,7 @@ def _take(room: Classroom, job: Job, given: Sequence[UploadedFile] | Sequence[Ph
     with st.spinner(f"Reading {len(given)} photos ..."):
         received = _received(room, job, given)
         problems = list(received.problems)
-        is_single = len(given) == 1 and len(job.state()["photos"]) < ENOUGH
-        if not is_single:  # at once: where the page is closed, Streamlit ends with its next call
+        if received.n_photos > 1:  # at once: Streamlit ends the next call where the page is closed
             try:
                 room.learn(job)
             except QuotaError as error:

@@ -10,8 +10,10 @@ from rd4ad.teach.jobs import work
 from rd4ad.teach.jobs.classroom import Classroom
 from rd4ad.teach.jobs.folder import Job
 from rd4ad.teach.pictures import N_SHOWN
+from rd4ad.teach.report import REAL
 from rd4ad.web.explorer import charts, widgets
 from rd4ad.web.explorer.units import Units
+from rd4ad.web.teach import session
 from rd4ad.web.teach.session import plain
 from rd4ad.web.teach.uploads import receive_defects
 
@@ -25,11 +27,7 @@ _SYNTHETIC = (
 @st.fragment(run_every=_POLL)
 def wait(room: Classroom, job: Job) -> None:
     """Show where the first detector stands, and its first heatmap as soon as there is one."""
-    if not job.exists:
-        st.rerun()
-    lesson = job.state()["lesson"]
-    if lesson["state"] not in ("queued", "working"):
-        st.rerun()
+    lesson = session.still_waiting(job, "lesson")
     before = room.place(job, "lesson")
     step = lesson.get("step", "waiting")
     st.info(f"Waiting for {before} others." if before else f"{step.capitalize()} ...")
@@ -133,14 +131,10 @@ def real_defects(room: Classroom, job: Job, units: Units) -> None:
     if record is None:
         return
     if record.get("real"):
-        names = {
-            "image_auroc": "Image AUROC", "found_at_the_threshold": "Found at the threshold",
-            "pixel_auroc": "Pixel AUROC", "aupro": "PRO",
-        }  # fmt: skip
         n_defects = len(job.state()["defects"])
         st.markdown(f"**Real defects**: {n_defects} photos that you added.")
         for column, (key, value) in zip(st.columns(4), record["real"].items(), strict=False):
-            column.metric(f"{names[key]}, {units.name}", units.text(value))
+            column.metric(f"{REAL[key]}, {units.name}", units.text(value))
     with st.expander("Add photos of real defects", icon=":material/broken_image:"):
         turn = st.session_state.setdefault("defects_turn", 0)
         files = st.file_uploader(

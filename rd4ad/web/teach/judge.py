@@ -91,17 +91,11 @@ def _show(job: Job, name: str, judged: Judgment) -> None:
 
 def _most_similar(job: Job, judged: Judgment) -> str:
     record = job.read_json("lesson.json") or {}
-    recipe = Recipe(**record["recipe"] | {"layers": tuple(record["recipe"]["layers"])})
+    recipe = Recipe.from_record(record["recipe"])
     means = np.load(job.folder / "means.npy")
     small = resize_image(judged.picture, recipe.size_px)
-    nearest = record["photos"][_reader(recipe).most_similar(means, small)]
+    nearest = record["photos"][recipe.most_similar(means, small)]
     return next(one["file"] for one in job.state()["photos"] if one["name"] == nearest)
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _reader(recipe: Recipe) -> Recipe:
-    """Return a recipe whose network stays in memory."""
-    return recipe
 
 
 def take_along(job: Job) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from typing import Any
 
 import streamlit as st
 
@@ -48,6 +49,14 @@ def new_job(room: Classroom, rate: float, name: str) -> Job | None:
 def enter(job: Job) -> None:
     """Put a job into the address."""
     st.query_params[_TOKEN] = job.token
+
+
+def still_waiting(job: Job, part: str) -> dict[str, Any]:
+    """Return where "lesson" or "student" of a job stands; run the page again if it has ended."""
+    state: dict[str, Any] = job.state()[part] if job.exists else {"state": "none"}
+    if state["state"] not in ("queued", "working"):
+        st.rerun()
+    return state
 
 
 def leave() -> None:

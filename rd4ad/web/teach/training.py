@@ -10,6 +10,7 @@ from rd4ad.teach.jobs.folder import Job
 from rd4ad.teach.jobs.quota import QuotaError
 from rd4ad.web.explorer import charts, widgets
 from rd4ad.web.explorer.units import Units
+from rd4ad.web.teach import session
 
 
 def step(room: Classroom, job: Job, units: Units) -> None:
@@ -43,11 +44,7 @@ def step(room: Classroom, job: Job, units: Units) -> None:
 
 @st.fragment(run_every="2s")
 def _watch(room: Classroom, job: Job) -> None:
-    if not job.exists:
-        st.rerun()
-    student = job.state()["student"]
-    if student["state"] not in ("queued", "working"):
-        st.rerun()
+    student = session.still_waiting(job, "student")
     before = room.place(job, "student")
     if student["state"] == "queued" and before:
         st.info(f"Waiting for {before} other trainings. This page can be closed meanwhile.")
