@@ -60,7 +60,7 @@ class Classroom:
             if state["lesson"]["state"] in _WAITING:
                 self.learn(job)
             if state["student"]["state"] in _WAITING:
-                self._queue_training(job, state["student"]["minutes"])
+                self._queue_training(job, state["student"]["minutes"], state["student"]["watched"])
 
     def open(self, client: str = "", rate: float = 0.01) -> Job:
         """Return a new job.
@@ -155,8 +155,14 @@ class Classroom:
         self._start()
         self._lessons.put(job)
 
-    def train(self, job: Job, minutes: float) -> None:
+    def train(self, job: Job, minutes: float, watched: str = "") -> None:
         """Train reverse distillation when its turn comes; nothing happens if it is on its way.
+
+        Args:
+            job: whose photos.
+            minutes: at most.
+            watched: name of the photo whose heatmap is drawn meanwhile; by default the one least
+                like the others.
 
         Raises:
             QuotaError: no torch, more minutes than are given, or no lesson yet.
@@ -170,10 +176,11 @@ class Classroom:
         if job.state()["student"]["state"] in _WAITING:
             return
         job.forget_training()
-        self._queue_training(job, minutes)
+        self._queue_training(job, minutes, watched)
 
-    def _queue_training(self, job: Job, minutes: float) -> None:
-        job.set_step("student", "queued", asked=time.time(), minutes=minutes)
+    def _queue_training(self, job: Job, minutes: float, watched: str) -> None:
+        asked = {"asked": time.time(), "minutes": minutes, "watched": watched}
+        job.set_step("student", "queued", **asked)
         self._start()
         self._trainings.put(job)
 
@@ -242,7 +249,7 @@ class Classroom:
         asked = job.state()["student"]
         if asked["state"] != "queued":
             return  # stopped, or the photos changed meanwhile
-        job.set_step("student", "working", asked=asked["asked"], minutes=asked["minutes"])
+        job.set_step("student", **{**asked, "state": "working"})
         command = [sys.executable, "-m", "rd4ad.teach.jobs.practice", str(job.folder)]
         path = os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
         with (job.folder / "practice.log").open("wb") as log:

@@ -37,9 +37,9 @@ class Watch:
         self.losses: list[list[float]] = []
         self._reported = self._pictured = 0.0
         photos = job.photos()
-        lesson = job.read_json("lesson.json") or {}
-        shown = next(iter(lesson.get("least_alike", [])), photos[0].name)
-        self.photo = next((one for one in photos if one.name == shown), photos[0])
+        least_alike = (job.read_json("lesson.json") or {})["least_alike"]
+        watched = job.state()["student"]["watched"] or least_alike[0]
+        self.photo = next((one for one in photos if one.name == watched), photos[0])
         self.size_px = 0
 
     def progress(self, size_px: int, now_at: Any) -> None:

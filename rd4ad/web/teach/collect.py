@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -174,8 +175,9 @@ def show(room: Classroom, job: Job) -> None:
     left_out = f", {n_out} left out" if n_out else ""
     said, gone = st.columns([3, 1], vertical_alignment="center")
     said.markdown(
-        f"**{len(kept)} photos**{left_out}. Kept until {session.clock(room.expires(state))}; "
-        "this page's address leads back to them, for you and whoever you give it to."
+        f"**{len(kept)} photos**{_sizes(kept)}{left_out}. They are deleted at "
+        f"{session.clock(room.expires(state))}, or later if you change something. This page's "
+        "address leads back to them; whoever has it can see and delete them."
     )
     if gone.button("Delete all now", icon=":material/delete:", width="stretch"):
         room.delete(job)
@@ -195,6 +197,13 @@ def show(room: Classroom, job: Job) -> None:
             st.rerun()
     with st.expander("Add photos", expanded=len(kept) < AT_LEAST, icon=":material/add_a_photo:"):
         add(room, job)
+
+
+def _sizes(kept: list[dict[str, Any]]) -> str:
+    """Return the smallest and largest size of photos as they came, in words."""
+    ordered = sorted((one["size"] for one in kept), key=lambda size: size[0] * size[1])
+    words = dict.fromkeys(f"{width} x {height}" for width, height in (ordered[:1] + ordered[-1:]))
+    return f" of {' to '.join(words)} px" if words else ""
 
 
 def _show_findings(job: Job, files: tuple[str, ...]) -> None:

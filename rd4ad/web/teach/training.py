@@ -33,9 +33,14 @@ def step(room: Classroom, job: Job, units: Units) -> None:
         help="A third of them goes into images of 128 px and two thirds into 256 px; painted "
         "defects in held-out photos then say which size, and whether it beats the memory.",
     )  # fmt: skip
+    record = job.read_json("lesson.json") or {}
+    watched = st.selectbox(
+        "Photo to watch", dict.fromkeys([*record["least_alike"], *record["photos"]]),
+        help="Its heatmap is drawn again every few seconds while the training goes on.",
+    )  # fmt: skip
     if st.button("Train reverse distillation", icon=":material/model_training:"):
         try:
-            room.train(job, float(minutes))
+            room.train(job, float(minutes), watched)
         except QuotaError as error:
             st.error(str(error))
             return
@@ -73,7 +78,7 @@ def _watch(room: Classroom, job: Job) -> None:
     picture = job.folder / "student.jpg"
     if picture.exists():
         right.image(picture.read_bytes(), width="stretch",
-                    caption="The photo least like the others, as it is seen now")  # fmt: skip
+                    caption="Photo and heatmap as of now; no threshold yet")  # fmt: skip
     if st.button("Stop, and keep what it has", icon=":material/stop_circle:"):
         room.stop(job)
 
@@ -82,8 +87,9 @@ def _show_comparison(job: Job, units: Units) -> None:
     record = job.read_json("lesson.json") or {}
     if "compared" not in record:
         st.markdown(
-            "With time and photos it becomes better, smaller and faster than the memory. It runs "
-            "in the background, one training at a time; this page can be closed meanwhile."
+            "A student network learns to reproduce the teacher's features of good parts, and fails "
+            "on defects. With enough photos and minutes it can find more than the memory; painted "
+            "defects decide. It runs in the background: this page can be closed meanwhile."
         )
         return
     names = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "PRO"}
