@@ -50,7 +50,10 @@ def create_app() -> FastAPI:
         raise FileNotFoundError(
             f"no explorer at {script}: the installation is damaged; install rd4ad-explorer again"
         )
-    detectors, kept = Detectors(detector_folders(), taught=taught_detector), Kept()
+    detectors, kept = (
+        Detectors(detector_folders(), taught=lambda token: classroom().detector(token)),
+        Kept(),
+    )
     limits = Limits.from_environment()
     live = LiveMount(detectors, kept, limits.uploads_mib)
     explorer = st.App(script)  # reads .streamlit/config.toml beside the script
@@ -100,12 +103,6 @@ def create_app() -> FastAPI:
     app.mount("/static", CompressedFiles(directory=STREAMLIT / "static"))
     app.mount("/", explorer)  # last: it answers every path
     return app
-
-
-def taught_detector(token: str) -> Path | None:
-    """Return the checkpoint that a visitor taught, by its token; None if there is none."""
-    job = classroom().find(token)
-    return job.detector() if job else None
 
 
 def detector_folders() -> list[Path]:

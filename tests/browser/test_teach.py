@@ -94,6 +94,8 @@ def test_a_real_defect_is_painted_in_the_live_demo(taught, watched, tmp_path):
     page = watched(viewport={"width": 1280, "height": 1200}).page
     page.goto(taught.url.split("/teach")[0] + link)
     page.get_by_role("tab", name="Real defects").click(timeout=LONG_MS)
+    page.locator("#defect canvas").first.wait_for(timeout=LONG_MS)
+    page.wait_for_timeout(2000)  # until the editor has drawn its empty picture
     page.locator("#defect input[type=file]").first.set_input_files(str(bad))
     page.get_by_role("button", name="Add this defect").click()
     page.get_by_text("1 defect: image AUROC").wait_for(timeout=LONG_MS)

@@ -102,6 +102,11 @@ class Classroom:
             self.delete(job)
         return None
 
+    def detector(self, token: str) -> Path | None:
+        """Return the recommended checkpoint of a token's job; None where there is none."""
+        job = self.find(token)
+        return job.detector() if job else None
+
     def expires(self, state: dict[str, Any]) -> float:
         """Return when a job of this state will be deleted, in seconds since 1970."""
         return float(state["changed"]) + 3600 * self.quota.hours

@@ -12,6 +12,7 @@ from rd4ad.teach.jobs.folder import Job
 from rd4ad.teach.pictures import N_SHOWN
 from rd4ad.teach.report import REAL
 from rd4ad.web.explorer import charts, widgets
+from rd4ad.web.explorer.held_uploads import forget
 from rd4ad.web.explorer.units import Units
 from rd4ad.web.teach import session
 from rd4ad.web.teach.session import plain
@@ -147,7 +148,8 @@ def real_defects(room: Classroom, job: Job, units: Units) -> None:
         )
         if files:
             received = receive_defects(room, job, [(one.name, one.getvalue()) for one in files])
+            forget(files)
             work.write_report(job)
             st.session_state["defects_turn"] += 1
-            st.session_state["teach_messages"] = received.problems
+            session.tell(received.problems)
             st.rerun()

@@ -1,7 +1,6 @@
 """Steps 5 and 6 of Teach: judge photos beside the most similar good one, and take it along."""
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import streamlit as st
@@ -26,11 +25,7 @@ _MIB = 2**20
 
 @st.cache_resource(show_spinner=False)
 def _detectors() -> Detectors:
-    def taught(token: str) -> Path | None:
-        job = classroom().find(token)
-        return job.detector() if job else None
-
-    return Detectors([], taught=taught)
+    return Detectors([], taught=lambda token: classroom().detector(token))
 
 
 def step(job: Job) -> None:

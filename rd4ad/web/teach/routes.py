@@ -9,6 +9,7 @@ from fastapi import Path as InPath
 from rd4ad.teach.jobs.classroom import Classroom
 from rd4ad.teach.jobs.folder import Job
 from rd4ad.teach.jobs.quota import QuotaError
+from rd4ad.web.limits import MAX_PHOTOS_BYTES
 from rd4ad.web.teach.job_files import MEDIA_TYPES, described, file_bytes
 from rd4ad.web.teach.uploads import MAX_ZIP_BYTES, receive
 
@@ -37,7 +38,7 @@ def _add_jobs(
         status_code=201,
         responses={
             400: {"description": "No photo could be read, or too few; the detail says why."},
-            413: {"description": f"The body is over {MAX_ZIP_BYTES // 2**20} MB."},
+            413: {"description": f"The body is over {MAX_PHOTOS_BYTES // 2**20} MB."},
             503: {"description": "There are too many jobs, or teaching is off."},
         },
     )
@@ -90,7 +91,11 @@ def _add_jobs(
 
 
 def _add_work(api: APIRouter, room: Callable[[], Classroom]) -> None:
-    @api.post("/{token}/training", status_code=202, responses=_PROBLEMS)
+    @api.post(
+        "/{token}/training",
+        status_code=202,
+        responses={**_PROBLEMS, 400: {"description": "It cannot be; the detail says why."}},
+    )
     def train(
         token: Token,
         minutes: Annotated[float, Query(description="at most", gt=0)] = 3,

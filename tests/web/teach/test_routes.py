@@ -54,12 +54,7 @@ def open_client(tmp_path):
         app = FastAPI()
         app.add_middleware(BodyLimit)
         app.include_router(routes.router(lambda: room, lambda request: request.client.host))
-
-        def taught(token):
-            job = room.find(token)
-            return job.detector() if job else None
-
-        app.include_router(api.router(tmp_path, Detectors([], taught=taught), Kept()))
+        app.include_router(api.router(tmp_path, Detectors([], taught=room.detector), Kept()))
         return TestClient(app)
 
     yield open_it
