@@ -20,7 +20,8 @@ def content_policy(path: str, inline_scripts: str) -> str:
     >>> ["'unsafe-eval'" in content_policy(path, "") for path in ("/live/", "/", "/api/v1/runs")]
     [True, False, False]
 
-    The explorer runs its own files and the scripts that its page holds, known by their hashes.
+    The explorer runs its own files, the scripts that its page holds, known by their hashes, and
+    modules that a script of it made in the browser (blob:), as Streamlit does with components.
     Gradio writes its configuration into a script of its page and builds functions from text, so
     the live demo needs both; FastAPI's page of documentation has a script too.
 
@@ -34,7 +35,7 @@ def content_policy(path: str, inline_scripts: str) -> str:
         return _PAGE.format(scripts="'unsafe-inline'")
     if path.startswith("/api/v1") or path in ("/healthz", "/api/openapi.json"):
         return _DATA
-    return _PAGE.format(scripts=inline_scripts)
+    return _PAGE.format(scripts=f"blob: {inline_scripts}")
 
 
 class SecurityHeaders:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
+from rd4ad.web.explorer.screens.findings import Finding
 from rd4ad.web.explorer.style import ACCENT, DEFECT, NORMAL, SERIES, color, marker
 
 AXES = {
@@ -333,6 +334,32 @@ def bars(values: Mapping[str, float], *, title: str, factor: float, text: str) -
     )  # fmt: skip
     chart.update_xaxes(title=title, range=[0, factor * 1.02])
     chart.update_yaxes(autorange="reversed", automargin=True)
+    return chart
+
+
+def evidence(finding: Finding) -> go.Figure:
+    """Return the small chart of a finding: one mark a value, hollow if a paper reports it."""
+    marks = finding.marks
+    chart = _chart_base(height_px=70 + 24 * len(marks))
+    symbols = {"reported": "circle-open", "reproduced": "circle", "third-party": "circle-dot"}
+    spans = np.array([(mark.high - mark.value, mark.value - mark.low) for mark in marks])
+    chart.add_scatter(
+        x=[mark.value for mark in marks], y=[mark.label for mark in marks], mode="markers",
+        showlegend=False,
+        marker={
+            "size": 10, "color": ACCENT, "line": {"width": 2},
+            "symbol": [symbols[mark.kind] for mark in marks],
+        },
+        error_x={
+            "array": np.nan_to_num(spans[:, 0]), "arrayminus": np.nan_to_num(spans[:, 1]),
+            "symmetric": False, "thickness": 1.5, "color": ACCENT, "width": 0,
+        },
+    )  # fmt: skip
+    chart.update_xaxes(title=finding.axis, title_font_size=12, nticks=5)
+    if finding.is_log:
+        chart.update_xaxes(type="log", dtick=1, exponentformat="power")
+    chart.update_yaxes(autorange="reversed", automargin=True, tickfont_size=12)
+    chart.update_layout(margin={"t": 4, "b": 36}, dragmode=False)
     return chart
 
 

@@ -3,7 +3,9 @@
 import io
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 
 BIBTEX = """@inproceedings{deng2022anomaly,
   title     = {Anomaly Detection via Reverse Distillation from One-Class Embedding},
@@ -38,6 +40,25 @@ def parquet(table: pd.DataFrame) -> bytes:
     file = io.BytesIO()
     _flat(table).to_parquet(file, index=False)
     return file.getvalue()
+
+
+def chart_csv(chart: go.Figure) -> bytes:
+    """Return what a chart draws as CSV: one row a point, named by its trace.
+
+    >>> chart_csv(go.Figure(go.Bar(name="tile", x=[1, 2], y=[3, 4]))).decode().splitlines()
+    ['series,x,y', 'tile,1,3', 'tile,2,4']
+    """
+    parts = []
+    for trace in chart.data:
+        columns = {axis: getattr(trace, axis, None) for axis in ("x", "y", "z")}
+        known = {axis: np.asarray(values) for axis, values in columns.items() if values is not None}
+        if "z" in known:
+            across, down = np.meshgrid(known["x"], known["y"])
+            known = {"x": across.ravel(), "y": down.ravel(), "z": known["z"].ravel()}
+        if known and trace.hoverinfo != "skip":
+            parts.append(pd.DataFrame(known).assign(series=trace.name or ""))
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["series"])
+    return csv(table[["series", *(name for name in table if name != "series")]])
 
 
 def markdown(table: pd.DataFrame, best: pd.DataFrame, text: Callable[[float], str]) -> str:

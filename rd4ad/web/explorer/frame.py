@@ -7,11 +7,20 @@ from rd4ad.web.explorer import index_cache
 from rd4ad.web.explorer.units import UNITS, Units
 
 NAME = "RD4AD Explorer"
+STYLE = """
+.stMainBlockContainer {padding-top: 3rem}
+.st-key-findings {display: grid; grid-template-columns: repeat(auto-fill, minmax(290px, 1fr))}
+.st-key-findings > *, .st-key-findings > * > .stVerticalBlock {height: 100%}
+.st-key-findings .number {font-size: 2rem; font-weight: 600; line-height: 1.1;
+  font-variant-numeric: tabular-nums}
+"""
+"""What Streamlit's theme cannot say."""
 RENAMED = {"Training besides": "Training configuration", "usual": "default"}
 """Choices of earlier permalinks by their present names."""
 MENU = {
     "Results": (
-        ("app.py", "Leaderboard", ":material/leaderboard:"),
+        ("app.py", "Overview", ":material/home:"),
+        ("pages/leaderboard.py", "Leaderboard", ":material/leaderboard:"),
         ("pages/category.py", "Category", ":material/category:"),
         ("pages/ablations.py", "Ablations", ":material/grid_on:"),
         ("pages/complexity.py", "Complexity", ":material/speed:"),
@@ -30,12 +39,13 @@ MENU = {
 }
 
 
-def open_page(title: str, answer: str) -> Units:
+def open_page(title: str, answer: str, *, headline: str = "") -> Units:
     """Set up the page, draw menu and title; the first call of every page.
 
     Args:
         title: as in `MENU`; also the tab's.
         answer: the question that the page answers, in a sentence or two.
+        headline: of the page, if it is not the title.
     """
     st.set_page_config(page_title=f"{title} - {NAME}", page_icon="🔎", layout="wide")
     _follow_renamed()
@@ -53,15 +63,21 @@ def open_page(title: str, answer: str) -> Units:
             help="Prints every value as a percentage or as a fraction of one, in exports too.",
         )
         st.caption(_sources())
-    kept = {"units": chosen} if chosen != "percent" else {}
+    kept = kept_query()
     for group, pages in MENU.items():
         menu.caption(group)
         for file, label, icon in pages:
             menu.page_link(file, label=label, icon=icon, query_params=kept)
-    st.html("<style>.stMainBlockContainer {padding-top: 3rem}</style>")
-    st.title(title)
+    st.html(f"<style>{STYLE}</style>")
+    st.title(headline or title)
     st.markdown(answer)
     return UNITS[chosen]
+
+
+def kept_query() -> dict[str, str]:
+    """Return what a link to another page takes along: the units."""
+    chosen = st.session_state.get("units", "percent")
+    return {"units": chosen} if chosen != "percent" else {}
 
 
 def _follow_renamed() -> None:

@@ -16,8 +16,29 @@ from rd4ad.web.explorer.units import Units, difference
 
 
 def show(chart: Figure, alt: str, key: str) -> None:
-    """Show a chart with its text alternative."""
-    st.plotly_chart(chart, width="stretch", key=key, alt=alt, config={"displaylogo": False})
+    """Show a chart with its text alternative; it can be kept as SVG, its data as CSV."""
+    config = {
+        "displaylogo": False,
+        "toImageButtonOptions": {"format": "svg", "filename": key},
+        "modeBarButtons": [["toImage", "resetScale2d"]],
+    }
+    st.plotly_chart(chart, width="stretch", key=key, alt=alt, config=config)
+    offer_data(chart, key)
+
+
+def offer_data(chart: Figure, key: str) -> None:
+    """Offer what a chart draws as CSV."""
+    st.download_button(
+        "CSV",
+        partial(downloads.chart_csv, chart),
+        file_name=f"{key}.csv",
+        mime="text/csv",
+        key=f"data-{key}",
+        on_click="ignore",
+        type="tertiary",
+        icon=":material/download:",
+        help="Downloads the chart's data. The camera above a chart keeps it as SVG.",
+    )
 
 
 def empty(sentence: str, command: str) -> None:
