@@ -4,9 +4,10 @@ import pandas as pd
 import streamlit as st
 
 from rd4ad.web.explorer import certainty, downloads, frame, index_cache, run_cache, tables, widgets
-from rd4ad.web.explorer.screens import leaderboard
+from rd4ad.web.explorer.screens import leaderboard, reproduction
 from rd4ad.web.explorer.style import KIND_NAMES
 
+VIEWS = {"all": "all methods", "pairs": "reported against reproduced"}
 units = frame.open_page(
     "Leaderboard",
     "Which method finds defects best, and on which category? Values that papers report and values "
@@ -17,16 +18,13 @@ datasets = [leaderboard.MVTEC]
 if runs is not None:
     datasets += sorted(set(runs["dataset"]) - {leaderboard.MVTEC})
 
-first, second, third, fourth = st.columns([4, 11, 5, 8], vertical_alignment="top")
-with first:
+with widgets.controls():
     dataset = widgets.choose(
         "Dataset",
         datasets,
         "dataset",
         "Shows another dataset. Papers report MVTec AD; this project also measured the others.",
     )
-is_mvtec = dataset == leaderboard.MVTEC
-with second:
     metric = widgets.pick(
         "Metric",
         leaderboard.METRICS,
@@ -35,47 +33,65 @@ with second:
         "of a category; PRO weighs every defect region the same and has several definitions, "
         "named in each column.",
     )
+    is_mvtec = dataset == leaderboard.MVTEC
+    view = "all"
+    if is_mvtec and runs is not None:
+        view = widgets.pick(
+            "Show",
+            VIEWS,
+            "view",
+            "All methods, one column each; or, for every value measured here, what the paper "
+            "reports of the same method.",
+        )
 cells = [] if runs is None else [index_cache.cells_of(dataset, metric)]
 cells = pd.concat([index_cache.published(), *cells] if is_mvtec else cells, ignore_index=True)
 cells = cells[cells["metric"] == metric]
-with third:
-    sizes = st.multiselect(
-        "Image size, px",
-        leaderboard.sizes_of(cells),
-        key="size",
-        bind="query-params",
-        placeholder="all",
-        help="Keeps only columns measured at these sizes: the side of the square images. Many "
-        "later sources do not state it.",
-    )
-with fourth:
+with st.expander("Filters: sources, sizes, methods, settings, definitions"):
     sources = widgets.choose_sources(
         leaderboard.SOURCES if is_mvtec else (leaderboard.OURS,),
         (leaderboard.PAPER, leaderboard.OURS) if is_mvtec else (leaderboard.OURS,),
     )
-with st.expander("More filters: methods, settings, definitions, tint"):
-    methods = widgets.multiselect(
-        "Methods", cells["method"], "method", "Keeps only these methods; none chosen keeps all."
-    )
-    settings = widgets.multiselect(
-        "Setting",
-        cells["setting"],
-        "setting",
-        "Keeps only these settings, e.g. one model per category.",
-    )
-    definitions = widgets.multiselect(
-        "Definition",
-        cells["definition"],
-        "definition",
-        "Keeps only values by these definitions of the metric.",
-    )
-    heat = st.toggle(
-        "Tint each row",
-        value=True,
-        key="heat",
-        bind="query-params",
-        help="Tints the cells of a row from its lowest to its highest value.",
-    )
+    left, right = st.columns(2)
+    with left:
+        sizes = st.multiselect(
+            "Image size, px",
+            leaderboard.sizes_of(cells),
+            key="size",
+            bind="query-params",
+            placeholder="all",
+            help="Keeps only columns measured at these sizes: the side of the square images. Many "
+            "later sources do not state it.",
+        )
+        methods = widgets.multiselect(
+            "Methods", cells["method"], "method", "Keeps only these methods; none chosen keeps all."
+        )
+        heat = st.toggle(
+            "Tint each row",
+            value=True,
+            key="heat",
+            bind="query-params",
+            help="Tints the cells of a row from its lowest to its highest value.",
+        )
+    with right:
+        settings = widgets.multiselect(
+            "Setting",
+            cells["setting"],
+            "setting",
+            "Keeps only these settings, e.g. one model per category.",
+        )
+        definitions = widgets.multiselect(
+            "Definition",
+            cells["definition"],
+            "definition",
+            "Keeps only values by these definitions of the metric.",
+        )
+        every = st.toggle(
+            "Every setting measured here",
+            value=leaderboard.asks_for_every_setting(cells, st.query_params.to_dict()),
+            key="every",
+            help="Otherwise there is one column for each method, backbone and size of this "
+            "project: the setting that was measured on most categories.",
+        )
 
 shown = leaderboard.choose(
     cells,
@@ -86,8 +102,34 @@ shown = leaderboard.choose(
     definitions=definitions,
     settings=settings,
 )
+if not (every or settings):
+    shown = leaderboard.main_settings(shown)
 if shown.empty:
     st.info("No value matches these filters: remove one of them.")
+    st.stop()
+
+if view == "pairs":
+    pairs = reproduction.pairs(shown)
+    if pairs.empty:
+        st.info("No measured method has a value in the paper with these filters.")
+        st.stop()
+    st.dataframe(
+        tables.styled_pairs(pairs, units.text),
+        width="stretch",
+        height=35 * (len(pairs) + 1) + 3,
+        hide_index=True,
+        column_config={
+            "Method": st.column_config.TextColumn(pinned=True),
+            "Images": st.column_config.LinkColumn(display_text="open"),
+        },
+        placeholder="–",
+        alt=f"{leaderboard.METRICS[metric]} as reported and as reproduced, {units.name}",
+    )
+    st.caption(
+        f"{leaderboard.METRICS[metric]}, {units.name}. Difference: reproduced minus reported; blue "
+        "is higher here, orange is lower. Where the backbones differ, it includes the difference "
+        "between backbones. ±: standard deviation over seeds."
+    )
     st.stop()
 
 everything = leaderboard.wide(shown)
@@ -98,18 +140,19 @@ if len(table.columns) < len(everything.columns):
         "filter by method, size or setting to see others."
     )
 best = leaderboard.best(table, leaderboard.definitions_of(shown))
+counts = leaderboard.coverage(table)
 card = st.container()
 clicked = widgets.table_with_cells(
-    tables.styled(table, best, units.text, heat=heat),
-    table,
+    tables.styled(table, best, counts, units.text, heat=heat),
+    tables.with_coverage(table, counts),
     alt=f"{leaderboard.METRICS[metric]} in {units.name}, categories by methods",
 )
 st.caption(
     f"{leaderboard.METRICS[metric]}, {units.name}. "
     + " · ".join(KIND_NAMES.values())
-    + f". {tables.MARK} and bold: best of its row at the printed precision. "
-    "Averages are computed here, and only where every category has a value. "
-    "Click a value to see its source."
+    + f". {tables.MARK} and bold: best of its row at the printed precision. RD4AD first, then by "
+    "average. Averages are computed here, and only where every category has a value. "
+    "Click a value to see its source, its run and its category."
 )
 for sentence in leaderboard.disagreements(shown):
     st.warning(sentence, icon=":material/rule:")
@@ -121,6 +164,7 @@ if clicked is not None:
         if cell is None:
             st.info(f"{column} has no value for {leaderboard.row_name(row)}.")
         else:
+            widgets.show_links(leaderboard.links(cell, dataset), frame.kept_query())
             title = f"{column} · {leaderboard.row_name(row)}"
             widgets.show_card(title, tables.card(cell, units.text))
             for run in filter(None, map(run_cache.run_named, cell["runs"])):
@@ -140,10 +184,14 @@ with left.expander("Compare two columns", expanded="first" in st.query_params):
         names,
         "first",
         "Sets the column that the second one is subtracted from.",
-        default="○ RD4AD 256",
+        default="○ RD4AD WR50 256",
     )
     other = widgets.choose(
-        "Second", names, "second", "Sets the column that is subtracted.", default="○ PaDiM 256"
+        "Second",
+        names,
+        "second",
+        "Sets the column that is subtracted.",
+        default="○ PaDiM WR50 256",
     )
     compared = leaderboard.delta(table, one, other)
     differences = run_cache.certainty_of(shown, one, other)

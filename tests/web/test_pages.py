@@ -35,19 +35,19 @@ def test_every_page_opens_on_the_repositorys_own_results(page, opened):
 
 
 def test_the_leaderboard_opens_on_the_papers_table(results, opened):
-    table = opened().dataframe[0].value
-    assert table.loc["Transistor", "○ RD4AD 256"] == pytest.approx(0.925)
-    assert table.loc["Total", "○ SPADE 256"] == pytest.approx(0.9603, abs=5e-5)
+    table = opened("pages/leaderboard.py").dataframe[0].value
+    assert table.loc["Transistor", "○ RD4AD WR50 256"] == pytest.approx(0.925)
+    assert table.loc["Total", "○ SPADE WR50 256"] == pytest.approx(0.9603, abs=5e-5)
 
 
 def test_the_average_that_its_rows_do_not_give_is_named_with_both_numbers(results, opened):
-    said = opened().warning[0].value
-    assert "SPADE 256: the source states 96.5" in said
+    said = opened("pages/leaderboard.py").warning[0].value
+    assert "SPADE WR50 256: the source states 96.5" in said
     assert "96.03" in said
 
 
 def test_another_metric_shows_its_own_methods(results, opened):
-    page = opened()
+    page = opened("pages/leaderboard.py")
     page.segmented_control("metric").set_value("pro").run()
     table = page.dataframe[0].value
     assert table.loc["Transistor", "○ MF 256"] == pytest.approx(0.926)
@@ -55,23 +55,23 @@ def test_another_metric_shows_its_own_methods(results, opened):
 
 
 def test_sizes_and_sources_narrow_the_table(results, opened):
-    page = opened()
+    page = opened("pages/leaderboard.py")
     page.multiselect("size").set_value(["128"]).run()
-    assert set(page.dataframe[0].value.columns) == {"○ MKD 128", "○ RD4AD 128"}
+    assert set(page.dataframe[0].value.columns) == {"○ MKD 128", "○ RD4AD WR50 128"}
     page.button_group("by").set_value(["Third parties"]).run()
     assert any("No value matches" in info.value for info in page.info)
 
 
 def test_two_columns_are_compared_with_wins_ties_and_losses(results, opened):
-    page = opened()
-    page.selectbox("first").set_value("○ RD4AD 256")
-    page.selectbox("second").set_value("○ SPADE 256").run()
+    page = opened("pages/leaderboard.py")
+    page.selectbox("first").set_value("○ RD4AD WR50 256")
+    page.selectbox("second").set_value("○ SPADE WR50 256").run()
     assert any("11 win, 0 tie, 4 loss over 15" in m.value for m in page.markdown)
 
 
 def test_a_clicked_cell_shows_where_its_metric_comes_from(results, opened):
-    page = opened()
-    page.query_params["at"] = "transistor|○ RD4AD 256"
+    page = opened("pages/leaderboard.py")
+    page.query_params["at"] = "transistor|○ RD4AD WR50 256"
     page.run()
     card = page.dataframe[0].value.set_index("what")["is"]
     assert card["Metric"] == "92.5"
@@ -79,7 +79,7 @@ def test_a_clicked_cell_shows_where_its_metric_comes_from(results, opened):
 
 
 def test_a_cell_of_a_run_shows_the_run_and_its_commands(measured, opened):
-    page = opened()
+    page = opened("pages/leaderboard.py")
     page.selectbox("dataset").set_value("Generated parts").run()
     page.query_params["at"] = f"transistor|{page.dataframe[0].value.columns[0]}"
     page.run()
@@ -89,9 +89,9 @@ def test_a_cell_of_a_run_shows_the_run_and_its_commands(measured, opened):
 
 
 def test_fractions_are_printed_with_three_decimals(results, opened):
-    page = opened()
+    page = opened("pages/leaderboard.py")
     page.segmented_control("units").set_value("fraction").run()
-    page.query_params["at"] = "transistor|○ RD4AD 256"
+    page.query_params["at"] = "transistor|○ RD4AD WR50 256"
     page.run()
     assert page.dataframe[0].value.set_index("what")["is"]["Metric"] == "0.925"
 
@@ -102,21 +102,21 @@ def test_without_a_run_the_page_says_which_command_stores_one(results, opened):
 
 def test_a_run_that_is_not_in_the_index_yet_is_announced(results, part_results, opened):
     shutil.copytree(part_results / "runs", results / "runs")
-    assert any("not listed yet: 1" in info.value for info in opened().info)
+    assert any("not listed yet: 1" in info.value for info in opened("pages/leaderboard.py").info)
 
 
 def test_a_broken_run_is_reported_and_stops_nothing(results, part_results, opened):
     shutil.copytree(part_results / "runs", results / "runs")
     (results / "runs/rd-broken").mkdir()
     update_index(results)
-    page = opened()
+    page = opened("pages/leaderboard.py")
     assert "rd-broken" in page.warning[0].value
-    assert len(page.dataframe[0].value) == 18
+    assert len(page.dataframe[0].value) == 19
 
 
 def test_a_damaged_index_is_reported_with_the_command_that_mends_it(results, opened):
     (results / "index.parquet").write_bytes(b"PAR1")
-    assert "rd4ad results index" in opened().warning[0].value
+    assert "rd4ad results index" in opened("pages/leaderboard.py").warning[0].value
 
 
 def test_a_run_whose_files_are_gone_is_reported_where_it_is_opened(results, part_results, opened):
@@ -235,15 +235,15 @@ def test_a_category_without_a_run_says_how_to_measure_it(results, opened):
 
 def test_images_on_disk_are_named_as_a_source(results, monkeypatch, tiny_data, opened):
     monkeypatch.setattr(index_cache, "DATA", tiny_data)
-    assert any("MVTec AD: part" in caption.value for caption in opened().sidebar.caption)
+    assert any("MVTec AD: part" in caption.value for caption in opened("pages/leaderboard.py").sidebar.caption)
 
 
 def test_the_papers_columns_say_why_their_difference_cannot_be_told_from_chance(results, opened):
-    assert any("Not tested for 15 categories" in m.value for m in opened().markdown)
+    assert any("Not tested for 15 categories" in m.value for m in opened("pages/leaderboard.py").markdown)
 
 
 def test_a_run_against_itself_is_not_distinguishable(measured, opened):
-    page = opened()
+    page = opened("pages/leaderboard.py")
     page.selectbox("dataset").set_value("Generated parts").run()
     name = page.selectbox("first").options[0]
     page.selectbox("first").set_value(name)

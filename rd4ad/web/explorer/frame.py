@@ -17,6 +17,11 @@ STYLE = """
 """What Streamlit's theme cannot say."""
 RENAMED = {"Training besides": "Training configuration", "usual": "default"}
 """Choices of earlier permalinks by their present names."""
+RENAMED_COLUMNS = {
+    f"○ {method} {size}": f"○ {method} WR50 {size}"
+    for method, size in (("RD4AD", 256), ("RD4AD", 128), ("PaDiM", 256), ("SPADE", 256))
+}
+"""Columns of the leaderboard in earlier permalinks by their present names."""
 MENU = {
     "Results": (
         ("app.py", "Overview", ":material/home:"),
@@ -82,10 +87,19 @@ def kept_query() -> dict[str, str]:
 
 def _follow_renamed() -> None:
     """Replace what an earlier permalink chose by its present name, and start again."""
-    old = {key: value for key, value in st.query_params.items() if value in RENAMED}
-    if old:
-        st.query_params.update({key: RENAMED[value] for key, value in old.items()})
+    new = {key: _present_name(key, value) for key, value in st.query_params.items()}
+    if new != st.query_params.to_dict():
+        st.query_params.update(new)
         st.rerun()
+
+
+def _present_name(key: str, value: str) -> str:
+    if key in ("first", "second", "at"):
+        row, bar, column = value.rpartition("|")
+        for old, new in RENAMED_COLUMNS.items():  # PRO's definition may follow
+            if column == old or column.startswith(f"{old} ·"):
+                return f"{row}{bar}{new}{column.removeprefix(old)}"
+    return RENAMED.get(value, value)
 
 
 def _sources() -> str:

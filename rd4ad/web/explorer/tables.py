@@ -35,12 +35,25 @@ METRIC_NAMES = {
 _ALWAYS_NAMED = ("method", "backbone", "size_px", "layers", "epochs", "seed", "holdout")
 
 
-def styled(table: pd.DataFrame, best: pd.DataFrame, text: Text, *, heat: bool) -> Styler:
+COVERAGE = "Measured"
+"""Row of the leaderboard that says how many categories a column has."""
+
+
+def with_coverage(table: pd.DataFrame, counts: Mapping[str, int]) -> pd.DataFrame:
+    """Return the leaderboard under a row of how many categories each column has."""
+    first = pd.DataFrame([counts], index=[COVERAGE], columns=table.columns).astype(float)
+    return pd.concat([first, table])
+
+
+def styled(
+    table: pd.DataFrame, best: pd.DataFrame, counts: Mapping[str, int], text: Text, *, heat: bool
+) -> Styler:
     """Return the leaderboard with readable row names, the best of each row bold and starred.
 
     Args:
         table: fractions; see `rd4ad.web.explorer.screens.leaderboard.wide`.
         best: which cells are the best of their row.
+        counts: of the categories that each column has.
         text: prints one metric.
         heat: tint every row from its lowest metric to its highest.
     """
@@ -50,14 +63,51 @@ def styled(table: pd.DataFrame, best: pd.DataFrame, text: Text, *, heat: bool) -
         share = table.sub(low, axis=0).div((high - low).replace(0, 1), axis=0)
         tint = share.map(lambda s: "" if pd.isna(s) else HEAT.format(0.03 + 0.3 * s))
         look = (look + ";" + tint).map(lambda css: css.strip(";"))
-    shown = table.rename(index=row_name)
+    shown = with_coverage(table, counts).rename(index=row_name)
     best, look = best.rename(index=row_name), look.rename(index=row_name)
+    look = look.reindex(shown.index, fill_value="")
     style = shown.style.format(text).apply(lambda _: look, axis=None)
-    for name in shown.index:
+    everything = int((~table.index.isin(list(AVERAGES))).sum())
+    style = style.format(lambda n: f"{n:.0f} of {everything}", subset=([COVERAGE], shown.columns))
+    for name in best.index:
         starred = best.columns[best.loc[name]]
         if len(starred):
             style = style.format(lambda x: f"{MARK} {text(x)}", subset=([name], starred))
     return style
+
+
+def diverging(difference: float, largest: float) -> str:
+    """Return the look of a signed difference: blue above zero, vermilion below, clear at zero.
+
+    >>> diverging(0.01, 0.02)
+    'background-color: rgba(0, 114, 178, 0.20)'
+    """
+    if pd.isna(difference) or not largest:
+        return ""
+    hue = "0, 114, 178" if difference > 0 else "213, 94, 0"
+    return f"background-color: rgba({hue}, {0.4 * abs(difference) / largest:.2f})"
+
+
+def styled_pairs(pairs: pd.DataFrame, text: Text) -> Styler:
+    """Return `reproduction.pairs` with readable headers, differences tinted by sign and size."""
+    names = {
+        "method": "Method", "category": "Category", "reported": "○ Reported",
+        "reproduced": "● Reproduced", "sd": "± seeds", "difference": "Difference", "theirs": "Backbone, paper",
+        "ours": "Backbone, here", "setting": "Setting here", "definition": "Definition here",
+        "run": "Images",
+    }  # fmt: skip
+    shown = pairs.assign(
+        category=pairs["category"].map(row_name),
+        run=[f"threshold?{urlencode({'run': name})}" for name in pairs["run"]],
+    )
+    if shown["definition"].nunique() < 2:  # AUROC has a single one
+        del names["definition"]
+    shown = shown[list(names)].rename(columns=names)
+    largest = float(pairs["difference"].abs().max())
+    looks = pairs["difference"].map(lambda one: diverging(one, largest))
+    printed = dict.fromkeys(("○ Reported", "● Reproduced", "± seeds"), text)
+    style = shown.style.format({**printed, "Difference": with_sign(text)})
+    return style.apply(lambda _: looks, subset=["Difference"])
 
 
 def styled_delta(compared: pd.DataFrame, text: Text, told: Mapping[str, Difference]) -> Styler:

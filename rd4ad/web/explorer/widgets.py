@@ -47,6 +47,29 @@ def empty(sentence: str, command: str) -> None:
     st.code(command, language="bash")
 
 
+MOST_LETTERS, WIDE_PX = 24, 190
+"""Longer names of columns are cut at this width; their help gives the rest."""
+
+
+def controls() -> Any:
+    """Return the container of a page's controls: one row, which breaks where the page is narrow."""
+    return st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="controls")
+
+
+def show_links(links: Mapping[str, tuple[str, dict[str, str]]], kept: Mapping[str, str]) -> None:
+    """Show links to other pages in a row.
+
+    Args:
+        links: file and query of the page by what the link says.
+        kept: query that every link takes along.
+    """
+    with st.container(horizontal=True):
+        for said, (page, query) in links.items():
+            st.page_link(
+                page, label=said, icon=":material/arrow_forward:", query_params=query | dict(kept)
+            )
+
+
 def choose(label: str, options: list[str], key: str, help: str, default: str = "") -> str:
     """Return the option chosen in a select box bound to the URL."""
     index = options.index(default) if default in options else 0
@@ -231,7 +254,11 @@ def show_metrics(values: Mapping[str, float], usual: Mapping[str, float], units:
 
 
 def table_with_cells(
-    style: Any, table: pd.DataFrame, alt: str, head: str = "Category", at: str = "at"
+    style: Any,
+    table: pd.DataFrame,
+    alt: str,
+    head: str = "Category",
+    at: str = "at",
 ) -> tuple[str, str] | None:
     """Show a styled table and return (row, column) of the cell that was clicked, if any.
 
@@ -244,11 +271,13 @@ def table_with_cells(
         head: of the column of the rows' names.
         at: name of the cell in the URL; one a table of the page.
     """
+    long = [name for name in table.columns if len(name) > MOST_LETTERS]
     st.dataframe(
         style,
         width="stretch",
         height=35 * (len(table) + 1) + 3,
-        column_config={"_index": st.column_config.TextColumn(head, width=110)},
+        column_config={"_index": st.column_config.TextColumn(head, width=110, pinned=True)}
+        | {name: st.column_config.Column(width=WIDE_PX, help=name) for name in long},
         on_select=partial(_remember_cell, list(table.index), at),
         selection_mode="single-cell",
         key=f"cells-{at}",

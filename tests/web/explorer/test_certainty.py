@@ -60,7 +60,7 @@ def test_a_printed_metric_has_no_scores_to_tell_by(cells):
     printed = cells[cells["backbone"] == "resnet18"]
     printed = printed.assign(kind="reported", by=leaderboard.PAPER, runs=[()] * len(printed))
     both = pd.concat([cells, printed], ignore_index=True)
-    first, second = "● RD4AD R18 256", "○ RD4AD 256"
+    first, second = "● RD4AD R18 256", "○ RD4AD R18 256"
     told = certainty.column_differences(both, first, second, resampled)
     assert {one.reason for one in told.values()} == {
         "the source reports no scores of single images"

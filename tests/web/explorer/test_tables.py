@@ -67,7 +67,7 @@ def test_metrics_are_in_the_units_that_were_chosen():
     table = pd.DataFrame({"a": [0.981, float("nan")]}, index=["tile", "metal_nut"])
     best = table > 0.9
     for units, text in ((PERCENT, "98.1"), (FRACTION, "0.981")):
-        html = tables.styled(table, best, units.text, heat=True).to_html()
+        html = tables.styled(table, best, {}, units.text, heat=True).to_html()
         assert f"{tables.MARK} {text}" in html
         assert "Metal nut" in html
 

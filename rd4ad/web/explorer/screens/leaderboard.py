@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from rd4ad.catalogue import METHODS, NO_BACKBONE, title_of
+from rd4ad.catalogue import DEFAULT_METHOD, METHODS, NO_BACKBONE, title_of
 from rd4ad.runs.comparison import seed_spread
 from rd4ad.runs.index import metric_rows
 from rd4ad.runs.published import GROUPS, KEYS
@@ -27,6 +27,8 @@ PRO_DEFINITIONS = {
 }
 """Measured metrics that are PRO, by definition."""
 AVERAGES = {"avg_texture": "Textures", "avg_object": "Objects", "avg_total": "Total"}
+USUAL = "one-class"
+"""The setting of a method's own schedule, one model a category."""
 CELL_COLUMNS = (
     *KEYS, "category", "definition", "value", "sd", "kind", "source", "note", "stated", "runs",
 )  # fmt: skip
@@ -103,7 +105,7 @@ def _settings(cells: pd.DataFrame) -> pd.Series:
     is_usual = (cells["epochs"] == -1) | (cells["epochs"] == schedule)
     epochs = cells["epochs"].map("{:g} epochs".format).mask(is_usual, "")
     parts = zip(said.where(~usual, ""), epochs, cells["variant"].fillna(""), strict=True)
-    joined = [", ".join(filter(None, words)) or "one-class" for words in parts]
+    joined = [", ".join(filter(None, words)) or USUAL for words in parts]
     return pd.Series(joined, cells.index)
 
 
@@ -149,23 +151,39 @@ def source_of(cells: pd.DataFrame) -> pd.Series:
 SOURCES = (PAPER, OURS, "Other papers", "Third parties")
 
 
+def main_settings(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return cells with one setting for each method, backbone and size of this project.
+
+    The one that was measured on most categories; of several, that of the method's own schedule,
+    then the first. Cells of other sources stay as they are.
+    """
+    ours = cells["kind"] == "reproduced"
+    own = cells[ours & ~cells["category"].isin(list(AVERAGES))]
+    keys = ["method", "backbone", "size_px"]
+    counted = own.groupby([*keys, "setting"], sort=False, dropna=False)["category"].nunique()
+    ranked = counted.rename("n").reset_index()
+    ranked["is_usual"] = ranked["setting"] == USUAL
+    ranked = ranked.sort_values(["n", "is_usual"], ascending=False, kind="stable")
+    main = ranked.drop_duplicates(keys)[[*keys, "setting"]]
+    kept = cells[[*keys, "setting"]].merge(main.assign(is_main=True), how="left")["is_main"]
+    return cells[~ours | kept.eq(True).to_numpy()]
+
+
 def labels(cells: pd.DataFrame) -> pd.Series:
-    """Return the column label of each cell: its kind's mark, method, size and what sets it apart.
+    """Return the column label of each cell: its kind's mark, method, backbone, size and setting.
 
     >>> cell = {"method": "RD4AD", "backbone": "wide_resnet50_2", "size_px": 256, "by": PAPER,
     ...         "setting": "one-class", "kind": "reported", "metric": "pixel_auroc",
     ...         "definition": ""}
     >>> labels(pd.DataFrame([cell])).item()
-    '○ RD4AD 256'
+    '○ RD4AD WR50 256'
     """
 
     def label(row: tuple[str, ...]) -> str:
         method, backbone, size, by, setting, kind, metric, definition = row
-        words = [KIND_MARKS[kind], method]
-        if by != PAPER:
-            words.append("" if backbone == NO_BACKBONE else BACKBONES.get(backbone, backbone))
-        words.append(size)
-        if setting != "one-class":
+        network = "" if backbone == NO_BACKBONE else BACKBONES.get(backbone, backbone)
+        words = [KIND_MARKS[kind], method, network, size]
+        if setting != USUAL:
             words.append(f"({setting})")
         if by not in (PAPER, OURS):
             words.append(f"({by})")
@@ -183,20 +201,40 @@ def labels(cells: pd.DataFrame) -> pd.Series:
     )
 
 
+def coverage(table: pd.DataFrame) -> dict[str, int]:
+    """Return how many categories each column of a `wide` table has, averages left out."""
+    return table[~table.index.isin(list(AVERAGES))].notna().sum().astype(int).to_dict()
+
+
 def wide(cells: pd.DataFrame) -> pd.DataFrame:
     """Return fractions, categories down (averages last) and columns by `labels` across.
+
+    RD4AD's columns come first, those of the largest images before others, reported before
+    reproduced. The other methods' follow, from the highest average to the lowest; a column that
+    lacks categories comes after those that have all.
 
     Args:
         cells: of one metric; see `choose`.
     """
     named = cells.assign(column=labels(cells))
-    order = list(dict.fromkeys(named["column"]))
     rows = [name for name in dict.fromkeys(named["category"]) if name not in AVERAGES]
     rows += [name for name in AVERAGES if (named["category"] == name).any()]
     table = named.pivot_table(
         index="category", columns="column", values="value", aggfunc="first", sort=False
+    ).loc[rows]
+    about = named.drop_duplicates("column").set_index("column").loc[table.columns]
+    inside = table[~table.index.isin(list(AVERAGES))]
+    rank = pd.DataFrame(
+        {
+            "is_other": about["method"] != title_of(DEFAULT_METHOD),
+            "size_px": -about["size_px"].astype(float).fillna(0),
+            "is_reproduced": about["kind"].eq("reproduced"),
+            "missing": inside.isna().sum(),
+            "average": -inside.mean(),
+        }
     )
-    return table.loc[rows, order]
+    rank.loc[rank["is_other"], ["size_px", "is_reproduced"]] = (0, False)  # mixed, best first
+    return table[rank.sort_values(list(rank), kind="stable").index]
 
 
 def narrowed(table: pd.DataFrame, most: int = MOST_COLUMNS) -> pd.DataFrame:
@@ -270,6 +308,30 @@ def outcome(compared: pd.DataFrame, first: str, second: str) -> str:
         f"**{first}** compared with **{second}**: {said} over {len(rows)} categories that both "
         "have."
     )
+
+
+def asks_for_every_setting(cells: pd.DataFrame, query: Mapping[str, str]) -> bool:
+    """Return whether an address names a column that `main_settings` leaves out.
+
+    Args:
+        cells: of one metric.
+        query: of the address; it names columns under `at`, `first` and `second`.
+    """
+    asked = {query.get("at", "").partition("|")[2], query.get("first"), query.get("second")}
+    asked &= set(labels(cells))
+    return not asked <= set(labels(main_settings(cells)))
+
+
+def links(cell: "pd.Series[Any]", dataset: str) -> dict[str, tuple[str, dict[str, str]]]:
+    """Return where a cell leads: by what it says, the file of the page and its query."""
+    found: dict[str, tuple[str, dict[str, str]]] = {}
+    if cell["category"] not in AVERAGES:
+        name = row_name(cell["category"]).lower()
+        where = {"category": qualified(dataset, cell["category"])}
+        found[f"Everything about {name}"] = ("pages/category.py", where)
+    for run in cell["runs"][:1]:
+        found["Images and threshold of this run"] = ("pages/threshold.py", {"run": run})
+    return found
 
 
 def cell_at(cells: pd.DataFrame, category: str, label: str) -> "pd.Series[Any] | None":

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from rd4ad.web.explorer.screens.leaderboard import PAPER
+from rd4ad.catalogue import DEFAULT_METHOD, title_of
+from rd4ad.web.explorer.screens.leaderboard import AVERAGES, PAPER
 from rd4ad.web.explorer.style import BACKBONES
 
 COLUMNS = ("method", "setting", "definition", "reproduced", "ours", "reported", "theirs", "by",
@@ -50,6 +51,55 @@ def reported_beside(cells: pd.DataFrame) -> pd.DataFrame:
     )
     table["is_other"] = table["by"] != PAPER
     return table.sort_values(["method", "is_other"], kind="stable")[list(COLUMNS)]
+
+
+def pairs(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a category and measured column: what the paper reports of the same method.
+
+    RD4AD comes first, its larger images before smaller ones.
+
+    >>> shared = {"method": "PaDiM", "metric": "pixel_auroc", "category": "bottle",
+    ...           "size_px": 256, "setting": "one-class", "definition": "", "sd": float("nan"),
+    ...           "runs": ("a",)}
+    >>> cells = pd.DataFrame([
+    ...     shared | {"kind": "reproduced", "value": 0.985, "backbone": "resnet18",
+    ...               "by": "This project"},
+    ...     shared | {"kind": "reported", "value": 0.982, "backbone": "wide_resnet50_2",
+    ...               "by": PAPER}])
+    >>> pairs(cells)[["category", "ours", "theirs"]].values.tolist()
+    [['bottle', 'R18 256 px', 'WR50 256 px']]
+
+    Args:
+        cells: of one metric; see `rd4ad.web.explorer.screens.leaderboard`. Of the paper's sizes,
+            the one that was measured here counts, else the largest.
+    """
+    keys = ["method", "category"]
+    ours = cells[(cells["kind"] == "reproduced") & ~cells["category"].isin(list(AVERAGES))]
+    theirs = cells[(cells["kind"] == "reported") & (cells["by"] == PAPER)]
+    found = ours.merge(theirs, on=keys, suffixes=("", "_reported"))
+    if found.empty:
+        return pd.DataFrame(columns=["method", "category", "setting", "reported", "reproduced"])
+    found["is_alike"] = found["size_px"].eq(found["size_px_reported"]).fillna(False)
+    found["is_other"] = found["method"] != title_of(DEFAULT_METHOD)
+    order = ["is_other", *keys, "is_alike", "size_px_reported", "size_px"]
+    ascending = [True, True, True, False, False, False]
+    found = found.sort_values(order, ascending=ascending, kind="stable")
+    found = found.drop_duplicates([*keys, "backbone", "size_px", "setting", "definition"])
+    return pd.DataFrame(
+        {
+            "category": found["category"],
+            "method": found["method"],
+            "reported": found["value_reported"],
+            "reproduced": found["value"],
+            "sd": found["sd"],
+            "difference": found["value"] - found["value_reported"],
+            "ours": _network(found, ""),
+            "theirs": _network(found, "_reported"),
+            "setting": found["setting"],
+            "definition": found["definition"],
+            "run": found["runs"].map(lambda runs: runs[0]),
+        }
+    )
 
 
 def _network(pairs: pd.DataFrame, suffix: str) -> pd.Series:

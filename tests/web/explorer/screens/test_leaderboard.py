@@ -51,7 +51,7 @@ def test_best_of_a_row_is_computed_and_not_the_papers_bold(published):
     table = leaderboard.wide(leaderboard.choose(published, "pixel_auroc", sources=[PAPER]))
     best = leaderboard.best(table, dict.fromkeys(table.columns, ""))
     assert list(best.columns[best.loc["zipper"]]) == ["○ CutPaste 256"]  # the bold is on PaDiM
-    assert list(best.columns[best.loc["transistor"]]) == ["○ RD4AD 128"]
+    assert list(best.columns[best.loc["transistor"]]) == ["○ RD4AD WR50 128"]
 
 
 def test_ties_at_the_printed_precision_are_all_best():
@@ -99,7 +99,7 @@ def test_measured_and_reported_metrics_are_never_in_one_average(published):
     both = pd.concat([published, cells_of([run_rows(name, 0.5) for name in TEXTURES[:4]])])
     table = leaderboard.wide(leaderboard.choose(both, "pixel_auroc", sources=[PAPER, OURS]))
     assert np.isnan(table.loc["avg_texture", "● RD4AD R18 256"])
-    assert table.loc["avg_texture", "○ RD4AD 256"] == pytest.approx(0.977)
+    assert table.loc["avg_texture", "○ RD4AD WR50 256"] == pytest.approx(0.977)
 
 
 def test_pro_names_its_definition_in_the_column():
