@@ -3,9 +3,10 @@
 import streamlit as st
 
 from rd4ad.sweeps.missing_cells import grid_of_missing
-from rd4ad.web.explorer import charts, frame, index_cache, tables, widgets
+from rd4ad.web.explorer import charts, frame, index_cache, side_by_side, tables, widgets
 from rd4ad.web.explorer.screens import ablations, leaderboard, limitations
 
+NO_REFERENCE = "nothing: show the values"
 units = frame.open_page(
     "Ablations",
     "How much does each setting matter? Compare any two of layers, fusion, smoothing, image size, "
@@ -15,22 +16,17 @@ runs = index_cache.measured()
 if runs is None:
     st.stop()
 
-first, second, third, fourth, fifth = st.columns([3, 3, 2, 2, 2], vertical_alignment="bottom")
-with first:
+with widgets.controls():
     where = widgets.choose_category(runs, "Compares the runs of another category.")
-stored = index_cache.scorings_of(*leaderboard.unqualified(where))
-rows = tables.readable(stored)
-with second:
+    stored = index_cache.scorings_of(*leaderboard.unqualified(where))
+    rows = tables.readable(stored)
     metric = widgets.choose_metric(rows, "Changes the metric in the cells.")
-with third:
     down = widgets.choose_named(
         "Rows", limitations.AXES, "down", "Sets what the rows vary.", "layers"
     )
-with fourth:
     across = widgets.choose_named(
         "Columns", limitations.AXES, "across", "Sets what the columns vary.", "size_px"
     )
-with fifth:
     beside = widgets.choose_named(
         "Tables",
         {"": "nothing"} | limitations.AXES,
@@ -38,15 +34,9 @@ with fifth:
         "Draws one table for each value of this setting.",
     )
 settings = [name for name in (down, across, beside) if name]
-with st.expander("Fixed settings"):
-    others = {name: title for name, title in limitations.AXES.items() if name not in settings}
-    fixed = widgets.choose_fixed_settings(rows, others, settings)
-if fixed:
-    said = (
-        f"{limitations.AXES[name].lower()}: {ablations.format_value(value)}"
-        for name, value in fixed.items()
-    )
-    st.caption("Fixed settings · " + " · ".join(said))
+others = {name: title for name, title in limitations.AXES.items() if name not in settings}
+st.caption("Fixed settings: click one to change it")
+fixed = widgets.choose_fixed_settings(rows, others, settings)
 if len(set(settings)) < len(settings):
     st.info("Choose different settings for rows, columns and tables.")
     st.stop()
@@ -59,6 +49,20 @@ if found.empty:
         + "; ".join(ablations.stored_trainings(rows))
     )
     st.stop()
+named_cells = {
+    f"{ablations.format_value(row[down])} · {ablations.format_value(row[across])}": row
+    for row in found.to_dict("records")
+}
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    reference = widgets.choose(
+        "Difference from",
+        [NO_REFERENCE, *named_cells],
+        "reference",
+        "Shows the difference from this cell instead of the values, with its test over seeds.",
+    )
+    drawing = widgets.pick(
+        "Chart", {"heatmap": "heatmap", "lines": "lines"}, "chart", "Draws the table otherwise."
+    )
 clicked: list[str] = []
 for number, (value, mine) in enumerate(ablations.facets(found, beside)):
     if number == ablations.MOST_FACETS:
@@ -69,30 +73,53 @@ for number, (value, mine) in enumerate(ablations.facets(found, beside)):
     left, right = st.columns(2)
     means, spread = (ablations.as_table(mine, part, down, across) for part in ("mean", "sd"))
     with left:
+        style = ablations.styled(mine, down, across, units.text)
+        if reference != NO_REFERENCE:
+            told = ablations.against(mine, named_cells[reference])
+            style = ablations.styled_against(told, down, across, units.text)
         cell = widgets.table_with_cells(
-            ablations.styled(mine, down, across, units.text), means,
+            style, means,
             f"{tables.METRIC_NAMES[metric]} by {down} and {across}{named}; best: "
             + ablations.in_words(mine, down, across, units.text),
             head=limitations.AXES[down], at=f"cell{number}",
         )  # fmt: skip
+        with st.expander("Copy as LaTeX"):
+            title = limitations.AXES[down]
+            st.code(ablations.latex(mine, down, across, units.text, title), language="latex")
     with right:
+        y_title = f"{tables.METRIC_NAMES[metric]}, {units.name}"
+        if drawing == "heatmap":
+            chart = charts.heatmap(
+                means, x_title=limitations.AXES[across], y_title=limitations.AXES[down],
+                unit=y_title, factor=units.factor, text=f".{units.digits}f",
+            )  # fmt: skip
+        else:
+            chart = charts.lines(
+                means.T, spread.T, x_title=limitations.AXES[across], y_title=y_title,
+                factor=units.factor,
+            )  # fmt: skip
         widgets.show(
-            charts.lines(
-                means.T, spread.T, x_title=limitations.AXES[across],
-                y_title=f"{tables.METRIC_NAMES[metric]}, {units.name}", factor=units.factor,
-            ),
-            f"Lines of {tables.METRIC_NAMES[metric]} over {across}, one for each {down}{named}",
+            chart,
+            f"{tables.METRIC_NAMES[metric]} over {across}, for each {down}{named}",
             f"lines{number}",
-        )  # fmt: skip
+        )
     if cell:
         clicked += ablations.runs_behind(mine, *cell, down, across)
-st.caption(
-    f"Rows: {limitations.AXES[down].lower()}. Columns: {limitations.AXES[across].lower()}. "
+said = (
     f"{tables.MARK}: best of its table. {ablations.ALIKE}: not statistically distinguishable from "
-    "the best (Welch's test over the runs of both cells, 95%, not corrected for the number of "
+    "the best"
+    if reference == NO_REFERENCE
+    else f"Values: difference from {reference}. {ablations.ALIKE}: not statistically "
+    "distinguishable from it"
+)
+st.caption(
+    f"Rows: {limitations.AXES[down].lower()}. Columns: {limitations.AXES[across].lower()}. {said} "
+    "(Welch's test over the runs of both cells, 95%, not corrected for the number of "
     "cells). ± is the standard deviation over seeds; a cell without ± is a single run, which "
     "cannot be tested. –: no such run. Click a cell to see its runs."
 )
+if not beside:
+    side_by_side.show(found, down, across, fixed, limitations.AXES)
 holes = ablations.missing_cells(stored.loc[held.index], settings)
 if holes:
     with st.expander(f"Missing trainings: {len(holes)}"):

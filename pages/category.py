@@ -5,9 +5,10 @@ import streamlit as st
 
 from rd4ad.runs.published import OBJECTS, TEXTURES
 from rd4ad.web.explorer import certainty, charts, frame, index_cache, run_cache, tables, widgets
+from rd4ad.web.explorer.screens import category as screen
 from rd4ad.web.explorer.screens import leaderboard, reproduction
 
-MOST_DOTS, MOST_ROWS, MOST_CURVES = 40, 200, 12
+MOST_DOTS, MOST_ROWS, N_CURVES = 40, 200, 4
 units = frame.open_page(
     "Category",
     "How well does each method do on one category? Published and measured values, the curves "
@@ -16,45 +17,49 @@ units = frame.open_page(
 runs = index_cache.measured()
 names = leaderboard.categories(runs, TEXTURES + OBJECTS)
 
-first, second, third = st.columns([6, 9, 8], vertical_alignment="top")
-with first:
+with widgets.controls():
     chosen = widgets.choose(
         "Category", names, "category",
         "Shows another category: those of MVTec AD first, then the generated parts.",
         default=leaderboard.qualified(leaderboard.MVTEC, "transistor"),
     )  # fmt: skip
-dataset, category = leaderboard.unqualified(chosen)
-with second:
     metric = widgets.pick(
         "Metric",
         leaderboard.METRICS,
         "metric",
         "Changes what the dots and the comparison below show.",
     )
-
-with third:
     sources = widgets.choose_sources(leaderboard.SOURCES, (leaderboard.PAPER, leaderboard.OURS))
-cells = [] if runs is None else [index_cache.cells_of(dataset, metric)]
-cells += [index_cache.published()] if dataset == leaderboard.MVTEC else []
-cells = leaderboard.of_category(cells, metric, category, sources)
+dataset, category = leaderboard.unqualified(chosen)
+known = [] if runs is None else [index_cache.cells_of(dataset, metric)]
+known += [index_cache.published()] if dataset == leaderboard.MVTEC else []
+cells = leaderboard.of_category(known, metric, category, sources)
 mine = pd.DataFrame() if runs is None else tables.of_category(runs, dataset, category)
+every = st.toggle(
+    "All settings and columns",
+    key="every",
+    bind="query-params",
+    help="Otherwise there is one setting for each method, backbone and size of this project, and "
+    "the tables show their main columns.",
+)
+shown = cells if every or cells.empty else leaderboard.main_settings(cells)
 
 left, right = st.columns(2)
 with left:
     st.subheader(f"{leaderboard.METRICS[metric]} of {leaderboard.row_name(category).lower()}")
-    if cells.empty:
+    if shown.empty:
         st.info("No value of this metric is known for this category.")
     else:
-        cells = cells.tail(MOST_DOTS)  # the best are last
+        dots = shown.tail(MOST_DOTS)  # the best are last
         widgets.show(
-            charts.dots(cells, leaderboard.labels(cells), units.factor, units.name),
+            charts.dots(dots, leaderboard.short_labels(dots), units.factor, units.name),
             f"{leaderboard.METRICS[metric]} of {category} by method, {units.name}: "
-            + tables.in_words(cells, units.text),
+            + tables.in_words(dots, units.text),
             "dots",
         )
         st.caption(
             "Hollow: reported by a paper. Filled: reproduced here. Dotted: a third party."
-            + (f" The best {MOST_DOTS} are shown." if len(cells) == MOST_DOTS else "")
+            + (f" The best {MOST_DOTS} are shown." if len(dots) == MOST_DOTS else "")
         )
 with right:
     st.subheader("Scores of test images")
@@ -82,35 +87,12 @@ with right:
                 "Histogram of anomaly scores: " + tables.scores_in_words(images),
                 "histogram",
             )
-
-compared = reproduction.reported_beside(cells)
-if not compared.empty:
-    st.subheader("Reported and reproduced")
-    st.dataframe(
-        tables.styled_reproduction(compared, units.text), width="stretch", hide_index=True,
-        placeholder="–", alt=f"Measured metrics of {category} compared with reported ones",
-    )  # fmt: skip
-    st.caption(
-        "Difference: reproduced minus reported. Where the backbones differ, it includes the "
-        "difference between backbones: the papers mostly use WideResNet-50-2."
-    )
+            widgets.show_links(
+                {"Images and threshold of this run": ("pages/threshold.py", {"run": run_id})},
+                frame.kept_query(),
+            )
 
 if not mine.empty:
-    st.subheader("Measured runs")
-    st.dataframe(
-        tables.runs_in_words(mine.head(MOST_ROWS), units.text), width="stretch", hide_index=True,
-        placeholder="–", alt=f"Measured runs of {category}",
-    )  # fmt: skip
-    st.caption(
-        "In brackets: the 95% interval over test images, where the run stores one. It does not "
-        "cover the spread between seeds."
-        + (f" The first {MOST_ROWS} of {len(mine)} runs." if len(mine) > MOST_ROWS else "")
-    )
-    seeds = certainty.seeds_table(index_cache.spread_of(dataset, category), units.text)
-    if not seeds.empty:
-        st.dataframe(seeds, width="stretch", hide_index=True, placeholder="–",
-                     alt=f"Mean and standard deviation over seeds, {category}")  # fmt: skip
-        st.caption("Multi-seed mean ± standard deviation.")
     st.subheader("Curves")
     kind = widgets.pick(
         "Curve",
@@ -118,32 +100,88 @@ if not mine.empty:
         "curve",
         "Changes the kind of curve; hover over a curve for its threshold.",
     )
-    drawn = widgets.choose_runs(mine, "Draws the curves of these runs.", MOST_CURVES)
-    stored = run_cache.curves_by_label(drawn, kind)
-    if not stored:
+    settings = screen.by_setting(mine)
+    drawn = widgets.choose_settings(list(settings), screen.one_a_method(mine)[:N_CURVES])
+    curves = run_cache.curves_by_setting(mine, drawn, kind)
+    if not curves:
         st.info("This curve is not defined for these runs (no masks, or one kind of image only).")
     else:
         limit = 0.3 if kind == "pro" else None
         widgets.show(
-            charts.curve_chart(kind, stored, limit=limit),
-            f"{charts.CURVES[kind]} of {len(stored)} runs of {category}",
+            charts.curve_chart(kind, curves, limit=limit),
+            f"{charts.CURVES[kind]} of {len(curves)} settings of {category}",
             "curves",
         )
-        if limit:
-            st.caption(
-                "Shaded: the area up to a false-positive rate of 0.3, which is the AUPRO of the "
-                "first run."
+        st.caption(
+            "A line is the mean over the seeds of a setting, its band runs from the lowest to the "
+            "highest of them."
+            + (
+                " Shaded: the area up to a false-positive rate of 0.3, the AUPRO of the first."
+                if limit
+                else ""
             )
+        )
+    st.subheader("Measured here")
+    st.dataframe(
+        screen.settings_table(mine.head(MOST_ROWS), units.text),
+        width="stretch",
+        hide_index=True,
+        placeholder="–",
+        column_config={"Setting": st.column_config.TextColumn(pinned=True)},
+        alt=f"Main metrics of every setting measured on {category}",
+    )
+    st.caption(
+        "± is the standard deviation over seeds. In brackets: the 95% interval over test images of "
+        "a single run; it does not cover the spread between seeds."
+        + (f" The first {MOST_ROWS} of {len(mine)} runs." if len(mine) > MOST_ROWS else "")
+    )
 
-st.subheader("Overview: scores of normal and defective images in every category")
-st.caption(
-    "Normal (light) and defective (dark) test images, one panel per category. The less they "
-    "overlap, the better the detector separates them."
-)
+pairs = reproduction.pairs(shown)
+if not pairs.empty and not every:
+    st.subheader("Reported and reproduced")
+    st.dataframe(
+        tables.styled_pairs(pairs.drop(columns="category"), units.text),
+        width="stretch",
+        hide_index=True,
+        column_config={"Images": st.column_config.LinkColumn(display_text="open")},
+        placeholder="–",
+        alt=f"Measured metrics of {category} compared with the paper's",
+    )
+if every:
+    compared = reproduction.reported_beside(cells)
+    if not compared.empty:
+        st.subheader("Reported and reproduced, every source")
+        st.dataframe(
+            tables.styled_reproduction(compared, units.text), width="stretch", hide_index=True,
+            placeholder="–", alt=f"Measured metrics of {category} compared with reported ones",
+        )  # fmt: skip
+    if not mine.empty:
+        st.subheader("Measured runs, every column")
+        st.dataframe(
+            tables.runs_in_words(mine.head(MOST_ROWS), units.text), width="stretch",
+            hide_index=True, placeholder="–", alt=f"Measured runs of {category}",
+        )  # fmt: skip
+        seeds = certainty.seeds_table(index_cache.spread_of(dataset, category), units.text)
+        if not seeds.empty:
+            st.dataframe(seeds, width="stretch", hide_index=True, placeholder="–",
+                         alt=f"Mean and standard deviation over seeds, {category}")  # fmt: skip
+            st.caption("Multi-seed mean ± standard deviation.")
+if not pairs.empty:
+    st.caption(
+        "Difference: reproduced minus reported. Where the backbones differ, it includes the "
+        "difference between backbones: the papers mostly use WideResNet-50-2."
+    )
+
 panels = run_cache.images_by_category(runs, dataset, names)
-widgets.show(
-    charts.small_histograms(panels),
-    "Small histograms of scores: "
-    + "; ".join(f"{name}: {'no run' if t is None else 'shown'}" for name, t in panels.items()),
-    "overview",
-)
+present = {name: images for name, images in panels.items() if images is not None}
+if present:
+    st.subheader("Overview: scores of normal and defective images in every measured category")
+    st.caption(
+        "Normal (light) and defective (dark) test images, one panel per category. The less they "
+        "overlap, the better the detector separates them. " + screen.without_runs(panels)
+    )
+    widgets.show(
+        charts.small_histograms(present),
+        "Small histograms of scores: " + ", ".join(present),
+        "overview",
+    )

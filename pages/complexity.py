@@ -11,8 +11,29 @@ units = frame.open_page(
     "they buy. Times of different hosts do not compare; ratios to RD4AD on the same host do.",
 )
 table = complexity.table(index_cache.complexity(), index_cache.measured_costs())
-st.markdown("Inference time per image relative to RD4AD, same host and backbone. "
-            + complexity.ratios_in_words(table))  # fmt: skip
+sizes = complexity.sizes_px(table)
+size_px = 256
+if sizes:
+    size_px = int(
+        widgets.pick(
+            "Image size measured here",
+            {str(size): f"{size} px" for size in sizes},
+            "size_px",
+            "Changes the bars of what was measured; published rows state no size.",
+        )
+    )
+st.subheader("Cost relative to RD4AD, same host and backbone")
+rows = complexity.relative(table, size_px)
+widgets.show(
+    charts.cost_bars(rows),
+    "Inference time relative to RD4AD: " + complexity.ratios_in_words(rows),
+    "ratios",
+)
+st.caption(
+    "Bars to the right of 1 cost more than RD4AD, to the left less. Hollow: as a paper reports. "
+    "Filled: measured here, in turn with RD4AD in one run."
+)
+st.subheader("Quality for time")
 metric = widgets.pick(
     "Quality", complexity.QUALITIES, "quality",
     "Changes the vertical axis: the mean over MVTec AD where published, over the categories "
@@ -28,12 +49,23 @@ widgets.show(
     "Inference time per image and quality: " + complexity.in_words(table, metric, units.text),
     "frontier",
 )
-st.caption("The area of a mark is memory. Hollow: reported by a paper. Filled: measured here.")
+st.caption(
+    "The area of a mark is memory. Hollow: reported by a paper. Filled: measured here. The dotted "
+    "lines join what no other method of the same kind beats in both. A label that would cover a "
+    "mark is left out: hover over the mark."
+)
 st.subheader("Cost and quality by method")
+every = st.toggle(
+    "All columns",
+    key="every",
+    bind="query-params",
+    help="Adds disk, parameters, fitting, host and source.",
+)
 st.dataframe(
-    complexity.styled(table, units.text),
+    complexity.styled(table, units.text, every=every),
     width="stretch",
     hide_index=True,
+    column_config={"Method": st.column_config.TextColumn(pinned=True)},
     placeholder="–",
     alt="Table 3",
 )

@@ -52,12 +52,11 @@ def curve_chart(
 
     Args:
         kind: a key of `CURVES`.
-        curves: x, y and threshold by label.
+        curves: x, y and threshold by label; `low` and `high` too, where several seeds make a band.
         limit: false-positive rate up to which PRO integrates: marked, and its area shaded.
         at: a threshold: the point that it gives is marked on every curve.
     """
-    legend_px = 20 * max(len(curves) - 4, 0)  # which would else lie over the axis
-    chart = _chart_base(_HEIGHT_PX + legend_px, title=CURVES[kind], hovermode="closest")
+    chart = _chart_base(_HEIGHT_PX + 60, title=CURVES[kind], hovermode="closest")
     for i, (label, curve) in enumerate(curves.items()):
         hue = SERIES[i % len(SERIES)]
         x, y, threshold = (curve[name].to_numpy() for name in ("x", "y", "threshold"))
@@ -68,6 +67,12 @@ def curve_chart(
                 x=np.r_[x[inside], limit], y=np.r_[y[inside], edge], mode="lines",
                 line={"width": 0}, fill="tozeroy", fillcolor=_clear(hue), hoverinfo="skip",
                 showlegend=False,
+            )  # fmt: skip
+        if "low" in curve and (curve["high"] > curve["low"]).any():
+            ends = np.r_[curve["high"], curve["low"][::-1]].astype(np.float32)
+            chart.add_scatter(
+                x=np.r_[x, x[::-1]].astype(np.float32), y=ends, mode="lines", line={"width": 0},
+                fill="toself", fillcolor=_clear(hue), hoverinfo="skip", showlegend=False,
             )  # fmt: skip
         # Drawn in 32 bits: finer than any screen, and half the bytes of a page of curves.
         drawn = {"x": x, "y": y, "customdata": threshold}
@@ -93,7 +98,12 @@ def curve_chart(
         chart.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"dash": "dot", "color": "gray"})
     chart.update_xaxes(title=AXES[kind][0], range=[0, 1], constrain="domain")
     chart.update_yaxes(title=AXES[kind][1], range=[0, 1.02])
-    return chart.update_layout(showlegend=len(curves) > 1)
+    # The corner that curves of a good detector leave empty, beside the ends of the others.
+    corner = (
+        {"x": 0.01, "xanchor": "left"} if kind.endswith("pr") else {"x": 0.99, "xanchor": "right"}
+    )
+    legend = {"orientation": "v", "y": 0.03, "yanchor": "bottom", "bgcolor": "rgba(0, 0, 0, 0)"}
+    return chart.update_layout(showlegend=len(curves) > 1, legend=legend | corner)
 
 
 def _clear(hue: str) -> str:
@@ -158,31 +168,22 @@ def _add_bars(
     )
 
 
-def small_histograms(
-    tables: Mapping[str, pd.DataFrame | None], others: str = "defective"
-) -> go.Figure:
+def small_histograms(tables: Mapping[str, pd.DataFrame], others: str = "defective") -> go.Figure:
     """Return one small histogram a category, normal against defective, as in the paper's Figure 5.
 
     Args:
-        tables: the run's images by category; None where no run is stored, which its panel says.
+        tables: the run's images by category.
         others: what images are called that are not normal.
     """
     columns = 3  # more would run into each other on a phone
     rows = -(-len(tables) // columns)
-    titles = [
-        name.replace("_", " ") + ("<br>no run" if images is None else "")
-        for name, images in tables.items()
-    ]
+    titles = [name.replace("_", " ") for name in tables]
     chart = make_subplots(
         rows, columns, subplot_titles=titles,
         vertical_spacing=0.6 / rows, horizontal_spacing=0.03,
     )  # fmt: skip
     for i, images in enumerate(tables.values()):
         place = {"row": i // columns + 1, "col": i % columns + 1}
-        if images is None:
-            chart.update_xaxes(visible=False, **place)
-            chart.update_yaxes(visible=False, **place)
-            continue
         for name, scores, hue in _groups(images, by_type=False, others=others):
             _add_bars(chart, images["score"], name, scores, hue, opacity=0.75, showlegend=False,
                       **place)  # fmt: skip
@@ -216,7 +217,7 @@ def dots(cells: pd.DataFrame, labels: Sequence[str], factor: float, unit: str) -
         hovertemplate="%{y}: %{x:.2f}<extra></extra>",
     )  # fmt: skip
     chart.update_xaxes(title=unit)
-    chart.update_yaxes(automargin=True)
+    chart.update_yaxes(automargin=True, range=[-0.6, len(frame) - 0.4])
     return chart
 
 
@@ -244,8 +245,77 @@ def lines(
     return chart
 
 
+def heatmap(
+    table: pd.DataFrame, *, x_title: str, y_title: str, unit: str, factor: float, text: str
+) -> go.Figure:
+    """Return a table as a heatmap with its values, nothing where a cell is missing.
+
+    Args:
+        table: fractions.
+        x_title: of the columns.
+        y_title: of the rows.
+        unit: of the values.
+        factor: times the fraction is what is shown.
+        text: d3 format of a value.
+    """
+    chart = _chart_base(height_px=130 + 34 * len(table))
+    chart.add_heatmap(
+        z=table.to_numpy(float) * factor, x=[*map(str, table.columns)], y=[*map(str, table.index)],
+        colorscale="Cividis", texttemplate=f"%{{z:{text}}}", xgap=2, ygap=2, hoverongaps=False,
+        colorbar={"title": {"text": unit, "side": "right"}, "thickness": 12},
+        hovertemplate=f"{y_title} %{{y}}, {x_title} %{{x}}: %{{z:.2f}}<extra></extra>",
+    )  # fmt: skip
+    chart.update_xaxes(title=x_title, type="category")
+    chart.update_yaxes(title=y_title, type="category", autorange="reversed")
+    return chart
+
+
+def cost_bars(rows: pd.DataFrame) -> go.Figure:
+    """Return time and memory relative to RD4AD as bars from 1, on logarithmic axes.
+
+    Args:
+        rows: `method`, `label`, `kind`, `seconds_ratio` and `memory_ratio`, the fastest first.
+    """
+    chart = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.04)
+    labels = [
+        label + (", as published" if kind == "reported" else "")
+        for label, kind in zip(rows["label"], rows["kind"], strict=True)
+    ]
+    for column, (name, unit) in enumerate((("seconds_ratio", "time"), ("memory_ratio", "memory"))):
+        ratios = rows[name].to_numpy(float)
+        hues = [color(method) for method in rows["method"]]
+        is_reported = rows["kind"].eq("reported").to_numpy()
+        chart.add_bar(
+            y=labels, x=ratios - 1, base=1, orientation="h", name=unit, showlegend=False,
+            marker={
+                "color": ["rgba(0,0,0,0)" if hollow else hue
+                          for hue, hollow in zip(hues, is_reported, strict=True)],
+                "line": {"color": hues, "width": 2},
+            },
+            customdata=ratios, text=[f"{ratio:.1f}" for ratio in ratios], textposition="outside",
+            hovertemplate="%{y}: %{customdata:.2f} × RD4AD's " + unit + "<extra></extra>",
+            row=1, col=column + 1,
+        )  # fmt: skip
+        reach = np.log10([min(np.nanmin(ratios), 1), max(np.nanmax(ratios), 1)])
+        chart.update_xaxes(
+            title=f"{unit.capitalize()}, × RD4AD (log scale)", type="log",
+            range=[reach[0] - 0.2, reach[1] + 0.25],
+            tickvals=_TICKS, ticktext=[f"{tick:g}" for tick in _TICKS], row=1, col=column + 1,
+        )  # fmt: skip
+        chart.add_vline(x=1, line={"color": "gray"}, row=1, col=column + 1)
+    chart.update_yaxes(autorange="reversed", automargin=True)
+    return chart.update_layout(
+        height=110 + 30 * len(rows), margin={"l": 10, "r": 10, "t": 10, "b": 10}
+    )
+
+
+_TICKS = [digit * 10.0**power for power in range(-4, 3) for digit in (1, 2, 5)]
+
+
 def frontier(points: pd.DataFrame, *, y: str, y_title: str, factor: float) -> go.Figure:
     """Return seconds per image against a metric of quality; the area of a mark is memory.
+
+    A line joins what no other method of the same hosts beats in both: Pareto's front.
 
     Args:
         points: `method`, `label`, `kind`, `seconds_per_image`, `memory_mb` and the column `y`.
@@ -253,48 +323,77 @@ def frontier(points: pd.DataFrame, *, y: str, y_title: str, factor: float) -> go
         y_title: its name with the unit.
         factor: times the fraction is what is shown.
     """
-    chart = _chart_base()
+    chart = _chart_base(_HEIGHT_PX + 60)
     known = points.dropna(subset=["seconds_per_image", y])
-    sides = _label_sides(np.log10(known["seconds_per_image"]), known[y], known["label"])
-    for row, side in zip(known.to_dict("records"), sides, strict=True):
-        memory = row["memory_mb"]
+    for kind, mine in known.groupby("kind", sort=False):
+        best = pareto(mine["seconds_per_image"], mine[y])
+        front = mine[best].sort_values("seconds_per_image")
+        if len(front) > 1:
+            chart.add_scatter(
+                x=front["seconds_per_image"], y=front[y] * factor, mode="lines",
+                line={"color": "gray", "width": 1, "dash": "dot"}, hoverinfo="skip",
+                showlegend=False, name=f"Pareto front, {kind}",
+            )  # fmt: skip
+    sizes = [
+        12.0 if np.isnan(memory) else max(10.0, min(np.sqrt(memory), 40.0))
+        for memory in known["memory_mb"]
+    ]
+    sides = _label_sides(np.log10(known["seconds_per_image"]), known[y], known["label"], sizes)
+    for row, side, size in zip(known.to_dict("records"), sides, sizes, strict=True):
         symbol = marker(row["method"]) + ("-open" if row["kind"] == "reported" else "")
         chart.add_scatter(
-            x=[row["seconds_per_image"]], y=[row[y] * factor], mode="markers+text",
-            text=[row["label"]], textposition=side, showlegend=False,
+            x=[row["seconds_per_image"]], y=[row[y] * factor], name=row["label"],
+            mode="markers+text" if side else "markers", text=[row["label"]],
+            textposition=side or "top center", showlegend=False,
             marker={
-                "size": 12 if np.isnan(memory) else max(10, np.sqrt(memory)),
-                "color": color(row["method"]), "symbol": symbol, "line": {"width": 3},
+                "size": size, "color": color(row["method"]), "symbol": symbol, "line": {"width": 3},
             },
-            hovertemplate=f"{row['label']}<br>%{{x}} s per image<br>{memory:.0f} MB<br>%{{y:.2f}}"
-            "<extra></extra>",
+            hovertemplate=f"{row['label']}<br>%{{x}} s per image<br>{row['memory_mb']:.0f} MB<br>"
+            "%{y:.2f}<extra></extra>",
         )  # fmt: skip
-    ticks = [digit * 10.0**power for power in range(-4, 3) for digit in (1, 2, 5)]
     chart.update_xaxes(
         title="Inference time, s per image (log scale)", type="log",
-        tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks],
+        tickvals=_TICKS, ticktext=[f"{tick:g}" for tick in _TICKS],
     )  # fmt: skip
     chart.update_yaxes(title=y_title)
     return chart
 
 
-def _label_sides(x: Iterable[float], y: Iterable[float], labels: Iterable[str]) -> list[str]:
-    """Return where each point's label meets no other label and no mark; on top where none does.
+def pareto(seconds: Iterable[float], quality: Iterable[float]) -> list[bool]:
+    """Return which points no other beats in both: faster at least as good, or better as fast.
 
-    >>> _label_sides([0, 0.01, 1], [0, 0.01, 1], ["MKD", "MF", "SPADE"])
+    >>> pareto([1, 2, 3], [0.8, 0.7, 0.9])
+    [True, False, True]
+    """
+    points = list(zip(seconds, quality, strict=True))
+    return [
+        not any(t <= time and q >= good and (t, q) != (time, good) for t, q in points)
+        for time, good in points
+    ]
+
+
+def _label_sides(
+    x: Iterable[float], y: Iterable[float], labels: Iterable[str], sizes: Iterable[float]
+) -> list[str]:
+    """Return where each point's label meets no other label and no mark; "" where it always does.
+
+    >>> _label_sides([0, 0.01, 1], [0, 0.01, 1], ["MKD", "MF", "SPADE"], [16, 16, 16])
     ['bottom center', 'top center', 'top center']
 
     Sizes are those on a desktop: a plot of 640 by 300 px, letters 6 px wide and 14 high.
     """
     across, up = (_spread_over(values, px) for values, px in ((x, 640), (y, 300)))
-    marks = [(a - 8, u - 8, a + 8, u + 8) for a, u in zip(across, up, strict=True)]
+    radii = [size / 2 for size in sizes]
+    marks = [
+        (a - r, u - r, a + r, u + r) for a, u, r in zip(across, up, radii, strict=True)
+    ]  # fmt: skip
     taken: list[tuple[float, float, float, float]] = []
     sides = []
-    for i, (a, u, label) in enumerate(zip(across, up, labels, strict=True)):
+    for i, (a, u, r, label) in enumerate(zip(across, up, radii, labels, strict=True)):
         half = 3 * len(label)
         centers = {
-            "top center": (a, u + 16), "bottom center": (a, u - 16),
-            "middle right": (a + half + 10, u), "middle left": (a - half - 10, u),
+            "top center": (a, u + r + 8), "bottom center": (a, u - r - 8),
+            "middle right": (a + half + r + 2, u), "middle left": (a - half - r - 2, u),
         }  # fmt: skip
         boxes = {side: (cx - half, cy - 7, cx + half, cy + 7) for side, (cx, cy) in centers.items()}
         others = taken + marks[:i] + marks[i + 1 :]
@@ -303,8 +402,9 @@ def _label_sides(x: Iterable[float], y: Iterable[float], labels: Iterable[str]) 
             for side, box in boxes.items()
             if box[0] >= -30 and box[2] <= 670 and not any(_overlap(box, one) for one in others)
         ]
-        sides.append((free or ["top center"])[0])
-        taken.append(boxes[sides[-1]])
+        sides.append(free[0] if free else "")
+        if free:
+            taken.append(boxes[free[0]])
     return sides
 
 

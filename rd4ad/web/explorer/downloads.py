@@ -96,9 +96,20 @@ def latex(table: pd.DataFrame, best: pd.DataFrame, text: Callable[[float], str])
 
     Args: as `markdown`.
     """
-    lines = [rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"\toprule"]
-    lines += [" & ".join(["category", *map(_escaped, table.columns)]) + r" \\", r"\midrule"]
-    for name, cells in _printed(table, best, text, r"\textbf{{{}}}".format):
+    rows = dict(_printed(table, best, text, r"\textbf{{{}}}".format))
+    return latex_table("category", pd.DataFrame(rows, index=table.columns).T)
+
+
+def latex_table(corner: str, printed: pd.DataFrame) -> str:
+    """Return a table of LaTeX cells with booktabs' rules; names of rows and columns are escaped.
+
+    Args:
+        corner: above the names of the rows.
+        printed: what stands in each cell.
+    """
+    lines = [rf"\begin{{tabular}}{{l{'r' * len(printed.columns)}}}", r"\toprule"]
+    lines += [" & ".join([corner, *map(_escaped, printed.columns)]) + r" \\", r"\midrule"]
+    for name, cells in zip(printed.index, printed.to_numpy(), strict=True):
         lines.append(" & ".join([_escaped(name), *cells]).replace("–", "--") + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 

@@ -22,6 +22,9 @@ MEANING = {
     "passed": "Normal images with a score below the threshold.",
 }
 _MARKS = {"found": "✓", "passed": "✓", "missed defect": "✗", "false alarm": "✗"}
+NO_PHOTOS = (
+    "The photos are not on this machine: set RD4AD_DATA to the folder of the dataset to see them."
+)
 _PER_ROW = 4
 _MARGIN = 0.02  # of the range of scores, left free at both ends of the slider
 
@@ -102,6 +105,15 @@ def show(run: Run, chosen: pd.DataFrame, threshold: float, view: str, opacity: f
         f"{low:.2f} (clear) to {high:.2f}."
         + ("" if masks is None else " The true mask is outlined in green.")
     )
+
+
+def drawn(picture: run_cache.Pictured, opacity: float = 0.75) -> NDArray[np.uint8]:
+    """Return a picture's heatmap over its photo, or over dark ground without it, mask outlined."""
+    photo = picture.photo
+    if photo is None:
+        photo, opacity = np.full((*picture.anomaly_map.shape, 3), 24, np.uint8), 1.0
+    shown = overlay(photo, picture.anomaly_map, picture.low, picture.high, opacity=opacity)
+    return shown if picture.mask is None else outline(shown, picture.mask, OUTLINE)
 
 
 def _ends(run: Run, threshold: float) -> tuple[float, float]:

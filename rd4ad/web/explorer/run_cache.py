@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 
 from rd4ad.data.folders import DatasetError
 from rd4ad.data.one_class import TITLES, images_by_name, set_named
+from rd4ad.inference.overlay import calibrated_range, common_range
 from rd4ad.runs import dataset_images, rescoring
 from rd4ad.runs.comparison import Difference, Resampled, mean_of, resample
 from rd4ad.runs.run import Run
 from rd4ad.runs.store import read_run
-from rd4ad.scoring import anomaly_maps, layers_name
+from rd4ad.scoring import IMAGE, anomaly_maps, layers_name, scores
 from rd4ad.web.explorer import certainty, index_cache
 from rd4ad.web.explorer.index_cache import modified_at
+from rd4ad.web.explorer.screens.category import band, by_setting
 from rd4ad.web.explorer.screens.leaderboard import unqualified
 from rd4ad.web.explorer.screens.pro_auditor import Upload
-from rd4ad.web.explorer.tables import of_category, run_label
+from rd4ad.web.explorer.tables import of_category
 
 
 def novelty_runs() -> list[Run]:
@@ -96,6 +98,49 @@ def rescored(run: Run, layers: tuple[int, ...], fusion: str, sigma_px: float) ->
     return _rescored(run.path, modified_at(run.path), index_cache.DATA, layers, fusion, sigma_px)
 
 
+@dataclass(frozen=True, eq=False)
+class Pictured:
+    """One test image of a run under a scoring: what a page draws of it.
+
+    Args:
+        anomaly_map: (S, S).
+        low: where the colors begin.
+        high: where they are full.
+        score: of the image.
+        photo: (S, S, 3); None where it is not on this machine.
+        mask: (S, S); None where it is not.
+    """
+
+    anomaly_map: NDArray[np.float32]
+    low: float
+    high: float
+    score: float
+    photo: NDArray[np.uint8] | None
+    mask: NDArray[np.bool_] | None
+
+
+def pictured(
+    run: Run, name: str, layers: tuple[int, ...], fusion: str, sigma_px: float
+) -> Pictured | None:
+    """Return a test image of a run under a scoring; None if the run has no such image.
+
+    Args:
+        run: a stored one.
+        name: of the image in the run's table.
+        layers: of the anomaly map; empty for the run's own.
+        fusion: "sum" or "product".
+        sigma_px: of the smoothing.
+    """
+    found = _pictured(run.path, modified_at(run.path), name, layers, fusion, sigma_px)
+    if found is None:
+        return None
+    anomaly_map, low, high = found
+    masks = masks_of(run)
+    position = list(images_of(run)["image"]).index(name)
+    mask = None if masks is None else masks[position]
+    return Pictured(anomaly_map, low, high, float(anomaly_map.max()), test_image(run, name), mask)
+
+
 @dataclass(frozen=True)
 class Split:
     """Pixel AUROC of misplaced parts by half of their mask, and what it tells."""
@@ -165,24 +210,29 @@ def audited_run(run: Run) -> Audit:
     return Audit(metrics, {"whole category": whole} if len(whole) else {}, note)
 
 
-def curves_by_label(runs: pd.DataFrame, kind: str) -> dict[str, pd.DataFrame]:
-    """Return one kind of curve of several runs (rows of `measured`) by the run's label."""
+def curves_by_setting(runs: pd.DataFrame, labels: list[str], kind: str) -> dict[str, pd.DataFrame]:
+    """Return one kind of curve by setting, its seeds as a band; see `screens.category.band`.
+
+    Args:
+        runs: rows of `measured` of one category.
+        labels: of the settings.
+        kind: of curve.
+    """
     modified = modified_at(index_cache.RESULTS / "index.parquet")
-    return _curves_by_label(index_cache.RESULTS, modified, " ".join(runs["run_id"]), kind, runs)
+    wanted = {label: by_setting(runs)[label] for label in labels}
+    return _curves_by_setting(index_cache.RESULTS, modified, str(wanted), kind, wanted)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _curves_by_label(
-    results: Path, modified: float, run_ids: str, kind: str, _runs: pd.DataFrame
+def _curves_by_setting(
+    results: Path, modified: float, key: str, kind: str, _wanted: dict[str, list[str]]
 ) -> dict[str, pd.DataFrame]:
     found = {}
-    for row in _runs.to_dict("records"):
-        run = run_named(row["run_id"])
-        if run is not None:
-            curves = curves_of(run)
-            points = curves[curves["curve"] == kind]
-            if len(points):
-                found[run_label(row)] = points
+    for label, names in _wanted.items():
+        curves = [curves_of(run) for run in map(run_named, names) if run is not None]
+        points = [one[one["curve"] == kind] for one in curves]
+        if points := [one for one in points if len(one)]:
+            found[label] = band(points)
     return found
 
 
@@ -234,6 +284,28 @@ def _distances(path: Path, modified: float) -> dict[int, NDArray[np.float32]]:
 @st.cache_data(show_spinner=False, max_entries=32)
 def _picture(path: Path, modified: float, name: str, data: Path) -> NDArray[np.uint8] | None:
     return dataset_images.test_image(_run(path, modified), name, data)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _pictured(
+    path: Path, modified: float, name: str, layers: tuple[int, ...], fusion: str, sigma_px: float
+) -> tuple[NDArray[np.float32], float, float] | None:
+    run, images = _run(path, modified), _images(path, modified)
+    names = list(images["image"])
+    if name not in names:
+        return None
+    distances, size_px = _distances(path, modified), int(run.record["size_px"])
+    scoring = replace(rescoring.own_scoring(run), score="max")
+    own = {layer: stack for layer, stack in distances.items() if layer != IMAGE}
+    if layers and set(layers) <= set(own):
+        scoring = replace(scoring, layers=layers, fusion=fusion, sigma_px=sigma_px)
+    normal = np.flatnonzero(images["label"].to_numpy() == 0)
+    alike = scores({layer: stack[normal] for layer, stack in own.items()}, scoring, size_px)
+    wanted = {layer: stack[[names.index(name)]] for layer, stack in own.items()}
+    anomaly_map = anomaly_maps(wanted, scoring, size_px)[0]
+    if not len(normal):
+        return anomaly_map, *common_range([anomaly_map])
+    return anomaly_map, *calibrated_range(alike.tolist(), float(alike.max()))
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)

@@ -91,17 +91,19 @@ def diverging(difference: float, largest: float) -> str:
 def styled_pairs(pairs: pd.DataFrame, text: Text) -> Styler:
     """Return `reproduction.pairs` with readable headers, differences tinted by sign and size."""
     names = {
-        "method": "Method", "category": "Category", "reported": "○ Reported",
-        "reproduced": "● Reproduced", "sd": "± seeds", "difference": "Difference", "theirs": "Backbone, paper",
-        "ours": "Backbone, here", "setting": "Setting here", "definition": "Definition here",
-        "run": "Images",
+        "category": "Category", "method": "Method", "reported": "○ Reported",
+        "reproduced": "● Reproduced", "sd": "± seeds", "difference": "Difference",
+        "theirs": "Backbone, paper", "ours": "Backbone, here", "setting": "Setting here",
+        "definition": "Definition here", "run": "Images",
     }  # fmt: skip
     shown = pairs.assign(
-        category=pairs["category"].map(row_name),
         run=[f"threshold?{urlencode({'run': name})}" for name in pairs["run"]],
     )
     if shown["definition"].nunique() < 2:  # AUROC has a single one
         del names["definition"]
+    if "category" in shown:
+        shown["category"] = shown["category"].map(row_name)
+    names = {name: said for name, said in names.items() if name in shown}
     shown = shown[list(names)].rename(columns=names)
     largest = float(pairs["difference"].abs().max())
     looks = pairs["difference"].map(lambda one: diverging(one, largest))
@@ -270,11 +272,14 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
 def in_order(runs: pd.DataFrame) -> pd.DataFrame:
     """Return runs by dataset and category, in each RD4AD's of the largest images first.
 
+    Of one size, the longest training comes first.
+
     Args:
         runs: rows of `rd4ad.runs.index.read_index` at the runs' own scoring.
     """
-    order = ["dataset", "category", "is_other", "size_px", "backbone", "method", "variant", "seed"]
-    ascending = [name != "size_px" for name in order]
+    order = ["dataset", "category", "is_other", "size_px", "epochs", "backbone", "method",
+             "variant", "seed"]  # fmt: skip
+    ascending = [name not in ("size_px", "epochs") for name in order]
     table = runs.assign(is_other=runs["method"] != DEFAULT_METHOD)
     table = table.sort_values(order, ascending=ascending, ignore_index=True)
     return table.drop(columns="is_other")
@@ -285,21 +290,25 @@ def of_category(runs: pd.DataFrame, dataset: str, category: str) -> pd.DataFrame
     return runs[(runs["dataset"] == dataset) & (runs["category"] == category)]
 
 
-def run_label(row: Mapping[Any, Any]) -> str:
-    """Return what tells a run apart from its neighbors: method, backbone, size, schedule, seed."""
+def setting_label(row: Mapping[Any, Any]) -> str:
+    """Return what runs that differ by seed share: method, backbone, size and schedule."""
     method, backbone, epochs = row["method"], row["backbone"], row["epochs"]
     network = "" if backbone == NO_BACKBONE else f" {BACKBONES.get(backbone, backbone)}"
     words = [f"{title_of(method)}{network} {row['size_px']} px"]
     if method in METHODS and epochs not in (METHODS[method].epochs, None) and epochs == epochs:
         words.append(f"{epochs:g} epochs")
     words += [row["variant"]] if row["variant"] else []
-    return ", ".join([*words, f"seed {row['seed']}"])
+    return ", ".join(words)
+
+
+def run_label(row: Mapping[Any, Any]) -> str:
+    """Return what tells a run apart from its neighbors: its setting and its seed."""
+    return f"{setting_label(row)}, seed {row['seed']}"
 
 
 def run_title(row: Mapping[Any, Any]) -> str:
-    """Return a run's category, what tells it apart, and its dataset; unique by its id's hash."""
-    short = row["run_id"].rpartition("-")[2]
-    return f"{row_name(row['category'])} · {run_label(row)} · {row['dataset']} · {short}"
+    """Return what tells a run apart within its category; unique by its id's hash."""
+    return f"{run_label(row)} · {row['run_id'].rpartition('-')[2]}"
 
 
 def pairs_in_words(values: Mapping[str, float], text: Text) -> str:

@@ -146,19 +146,28 @@ def choose_fixed_settings(
         return {}
     default = ablations.default_settings(rows, list(open_ones), varied)
     fixed = {}
-    for column, (name, values) in zip(st.columns(len(open_ones)), open_ones.items(), strict=True):
-        with column:
+    with st.container(horizontal=True, key="chips"):
+        for name, values in open_ones.items():
             texts = {ablations.format_value(value): value for value in values}
-            kept = choose(
-                settings[name],
-                ["mean over all", *texts],
-                fixed_key(name, varied),
-                "Keeps only the runs with this value, or averages over all values.",
-                ablations.format_value(default[name]) if name in default else "",
-            )
+            key = fixed_key(name, varied)
+            own = ablations.format_value(default[name]) if name in default else ""
+            at_first = own if own in texts else EVERY
+            held = st.session_state.get(key, st.query_params.get(key, at_first))
+            with st.popover(f"{settings[name]}: {held}", width="content"):
+                kept = choose(
+                    settings[name],
+                    [EVERY, *texts],
+                    key,
+                    "Keeps only the runs with this value, or averages over all values.",
+                    at_first,
+                )
             if kept in texts:
                 fixed[name] = texts[kept]
     return fixed
+
+
+EVERY = "mean over all"
+"""Choice of a setting that is not held at one value."""
 
 
 def fixed_key(name: str, varied: Sequence[str]) -> str:
@@ -223,16 +232,18 @@ def _remember_run() -> None:
     st.query_params["run"] = st.session_state["chosen_run"]
 
 
-def choose_runs(runs: pd.DataFrame, help: str, most: int) -> pd.DataFrame:
-    """Return the rows of the runs chosen among those of a category, the first `most` by default."""
-    names = {row["run_id"]: run_title(row) for row in runs.to_dict("records")}
-    if len(runs) <= most:
-        return runs
-    chosen = st.multiselect(
-        "Runs", list(names), list(names)[:most], format_func=names.__getitem__, key="runs",
-        help=help, bind="query-params", max_selections=most,
-    )  # fmt: skip
-    return runs[runs["run_id"].isin(chosen)]
+def choose_settings(settings: Sequence[str], default: Sequence[str]) -> list[str]:
+    """Return the settings chosen among those of a category."""
+    chosen: list[str] = st.multiselect(
+        "Settings",
+        settings,
+        default,
+        key="settings",
+        bind="query-params",
+        max_selections=8,
+        help="Draws the curves of these settings, their seeds as one line with a band.",
+    )
+    return chosen
 
 
 def show_metrics(values: Mapping[str, float], usual: Mapping[str, float], units: Units) -> None:

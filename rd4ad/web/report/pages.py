@@ -74,9 +74,10 @@ def write_report(results: Path, out: Path) -> list[Path]:
 
 def _leaderboard(cells: pd.DataFrame, metric: str) -> str:
     shown = leaderboard.choose(cells, metric, sources=(leaderboard.PAPER, leaderboard.OURS))
+    shown = leaderboard.main_settings(shown)
     table = leaderboard.wide(shown).rename_axis(index=None, columns=None)
     best = leaderboard.best(table, leaderboard.definitions_of(shown))
-    style = tables.styled(table, best, PERCENT.text, heat=True)
+    style = tables.styled(table, best, leaderboard.coverage(table), PERCENT.text, heat=True)
     notes = "".join(f"<p class='note'>{escape(s)}</p>" for s in leaderboard.disagreements(shown))
     title = f"{METRICS[metric]}, percent"
     safe = style.format_index(lambda name: escape(str(name)), axis=1)

@@ -43,10 +43,18 @@ def test_a_histogram_counts_every_image_once():
         assert sum(sum(bars.y) for bars in drawn.data) == len(IMAGES)
 
 
-def test_small_multiples_say_where_no_run_is_stored():
-    drawn = charts.small_histograms({"tile": IMAGES, "wood": None, "metal_nut": None})
-    texts = [note.text for note in drawn.layout.annotations]
-    assert texts == ["tile", "wood<br>no run", "metal nut<br>no run"]
+def test_small_multiples_have_a_panel_a_category():
+    drawn = charts.small_histograms({"tile": IMAGES, "metal_nut": IMAGES})
+    assert [note.text for note in drawn.layout.annotations] == ["tile", "metal nut"]
+
+
+def test_a_band_lies_behind_the_line_of_several_seeds():
+    x = np.linspace(0, 1, 5)
+    curve = pd.DataFrame({"x": x, "y": x, "threshold": 1 - x, "low": x / 2, "high": x})
+    drawn = charts.curve_chart("image_roc", {"two": curve, "one": curve.assign(low=x)})
+    filled = [trace for trace in drawn.data if trace.fill == "toself"]
+    assert len(filled) == 1
+    assert max(filled[0].y) == 1
 
 
 def test_every_axis_has_a_title_with_its_unit():
@@ -103,10 +111,11 @@ def test_costs_of_papers_and_of_this_host_stand_side_by_side():
     assert table["seconds_ratio"].tolist()[:2] == pytest.approx([4, 1])
     assert table["seconds_ratio"].isna().tolist()[2:4] == [True, True]  # no RD4AD of that source
     assert table["memory_ratio"].tolist()[:2] == pytest.approx([4, 1])
-    said = complexity.ratios_in_words(table)
-    assert said == "As published: SPADE WR50 4.0 ×. As measured: RIAD 256 px 3.9 ×."
+    said = complexity.ratios_in_words(complexity.relative(table, 256))
+    assert said == "RIAD 256 px 3.9 ×, SPADE WR50 4.0 ×"
     drawn = charts.frontier(table, y="pixel_auroc", y_title="Pixel AUROC", factor=100)
-    symbols = [trace.marker.symbol for trace in drawn.data]  # without quality there is no mark
+    marks = [trace for trace in drawn.data if trace.mode != "lines"]
+    symbols = [trace.marker.symbol for trace in marks]  # without quality there is no mark
     assert symbols == ["diamond-open", "circle-open", "triangle-down"]
     assert "SPADE WR50: 1.4 s, 0.965" in complexity.in_words(table, "pixel_auroc", "{:.3f}".format)
 

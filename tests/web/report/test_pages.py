@@ -20,7 +20,7 @@ def test_the_report_needs_no_server_and_loads_nothing_from_elsewhere(part_result
 def test_the_first_page_holds_the_tables_and_names_what_does_not_add_up(part_results, tmp_path):
     text = write_report(part_results, tmp_path)[0].read_text()
     assert "96.03" in text
-    assert "RD4AD 256" in text
+    assert "RD4AD WR50 256" in text
     assert "Transistor, Generated parts" in text
 
 

@@ -16,7 +16,8 @@ from pandas.io.formats.style import Styler
 from rd4ad.catalogue import DEFAULT_METHOD, METHODS, NO_BACKBONE
 from rd4ad.config import TrainingConfig
 from rd4ad.sweeps.grid import Cell
-from rd4ad.web.explorer.tables import BEST, HEAT, MARK, Text
+from rd4ad.web.explorer.downloads import latex_table
+from rd4ad.web.explorer.tables import BEST, HEAT, MARK, Text, diverging, with_sign
 
 ALIKE = "≈"
 LEVEL = 0.05
@@ -164,6 +165,104 @@ def styled(found: pd.DataFrame, down: str, across: str, text: Text) -> Styler:
     look = share.map(lambda s: "" if pd.isna(s) else HEAT.format(0.03 + 0.3 * s))
     look = look + means.eq(high).map(lambda is_best: f";{BEST}" if is_best else "")
     return shown.style.format(na_rep="–").apply(lambda _: look, axis=None)
+
+
+def telling_rows(values: Sequence[str]) -> list[str]:
+    """Return the values of a setting that are worth comparing first: the released one, the deepest.
+
+    >>> telling_rows(["1", "1+2+3", "3"]), telling_rows(["128", "256"])
+    (['1+2+3', '3'], ['128', '256'])
+    """
+    usual = [value for value in ("1+2+3", "3") if value in values]
+    return usual if len(usual) == 2 else list(values[:2])
+
+
+def cell_at(
+    found: pd.DataFrame, row: str, column: str, down: str, across: str
+) -> dict[str, Any] | None:
+    """Return a cell by the names of its row and column in `as_table`; None where there is none."""
+    is_it = (found[down].map(format_value) == row) & (found[across].map(format_value) == column)
+    rows = found[is_it].to_dict("records")
+    return {str(name): value for name, value in rows[0].items()} if rows else None
+
+
+def scoring_of(given: Mapping[str, Any]) -> tuple[tuple[int, ...], str, float]:
+    """Return layers, fusion and smoothing of a cell; the released ones where they are not fixed.
+
+    >>> scoring_of({"layers": "1+3", "smoothing": 2.0})
+    ((1, 3), 'sum', 2.0)
+
+    A method with a single fused map has no layers to choose from: the tuple is empty.
+    """
+    layers = str(given.get("layers", "1+2+3"))
+    numbers = tuple(int(part) for part in layers.split("+") if part.isdigit())
+    return numbers, str(given.get("fusion", "sum")), float(given.get("smoothing", 4.0))
+
+
+def against(found: pd.DataFrame, reference: Mapping[str, Any]) -> pd.DataFrame:
+    """Return cells with `difference` from a reference cell and whether it `is_distinguishable`.
+
+    >>> rows = pd.DataFrame({"size_px": [128, 128, 256, 256], "run_id": list("abcd"),
+    ...                      "aupro": [0.7, 0.72, 0.9, 0.92]})
+    >>> found = cells(rows, "aupro", ["size_px"])
+    >>> told = against(found, found.iloc[0])
+    >>> told["difference"].round(3).tolist(), told["is_distinguishable"].tolist()
+    ([0.0, 0.2], [None, True])
+    """
+    told = [
+        None if runs == reference["runs"] else is_distinguishable(values, reference["values"])
+        for values, runs in zip(found["values"], found["runs"], strict=True)
+    ]
+    return found.assign(
+        difference=found["mean"] - reference["mean"],
+        is_distinguishable=pd.Series(told, found.index, dtype=object),
+    )
+
+
+def styled_against(told: pd.DataFrame, down: str, across: str, text: Text) -> Styler:
+    """Return `against` as a table: signed differences, tinted by sign, marked where it is chance.
+
+    Args:
+        told: the cells of a facet.
+        down: column that the rows vary.
+        across: column that the columns vary.
+        text: prints one metric.
+    """
+    signed, names = with_sign(text), {True: "", False: f"{ALIKE} ", None: ""}
+    printed = [
+        names[known] + signed(difference)
+        for known, difference in zip(told["is_distinguishable"], told["difference"], strict=True)
+    ]
+    shown = as_table(told.assign(printed=printed), "printed", down, across)
+    apart = as_table(told, "difference", down, across)
+    largest = float(told["difference"].abs().max())
+    look = apart.map(lambda one: diverging(one, largest))
+    return shown.style.format(na_rep="–").apply(lambda _: look, axis=None)
+
+
+def latex(found: pd.DataFrame, down: str, across: str, text: Text, title: str) -> str:
+    r"""Return the cells of a facet as a LaTeX table with booktabs' rules, the best one bold.
+
+    >>> found = pd.DataFrame({"layers": ["1", "3"], "size_px": [256, 256], "mean": [0.8, 0.9],
+    ...                       "sd": [float("nan"), 0.01]})
+    >>> print(latex(found, "layers", "size_px", "{:.2f}".format, "Layers"))
+    \begin{tabular}{lr}
+    \toprule
+    Layers & 256 \\
+    \midrule
+    1 & 0.80 \\
+    3 & \textbf{0.90} $\pm$ 0.01 \\
+    \bottomrule
+    \end{tabular}
+    """
+    best = found["mean"].max()
+    printed = [
+        (rf"	extbf{{{text(mean)}}}" if mean == best else text(mean))
+        + ("" if pd.isna(sd) else rf" $\pm$ {text(sd)}")
+        for mean, sd in zip(found["mean"], found["sd"], strict=True)
+    ]
+    shown = as_table(found.assign(printed=printed), "printed", down, across).fillna("--")
+    return latex_table(title, shown)
 
 
 def runs_behind(found: pd.DataFrame, row: str, column: str, down: str, across: str) -> list[str]:

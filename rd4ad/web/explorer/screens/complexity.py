@@ -20,6 +20,10 @@ _COLUMNS = {
     "source": "Source",
 }  # fmt: skip
 """Columns of the table, and their headers."""
+_MAIN = (
+    "Method", "Kind", "Time, × RD4AD", "Memory, × RD4AD", "Inference time, s per image",
+    "Memory, MB", "Pixel AUROC", "Categories",
+)  # fmt: skip
 _FORMATS = {
     "Time, × RD4AD": "{:.2f}", "Memory, × RD4AD": "{:.2f}", "Inference time, s per image": "{:.3g}",
     "Memory, MB": "{:.0f}", "Teacher, MB": "{:.0f}", "Disk, MB": "{:.1f}",
@@ -66,30 +70,47 @@ def in_words(rows: pd.DataFrame, metric: str, text: Text) -> str:
     )
 
 
-def ratios_in_words(rows: pd.DataFrame) -> str:
-    """Return the inference time of methods relative to RD4AD, the paper's hosts and this one apart.
+def relative(rows: pd.DataFrame, size_px: int) -> pd.DataFrame:
+    """Return the rows to draw as bars: other methods at one size and as published, fastest first.
 
-    >>> rows = pd.DataFrame({"label": ["SPADE", "RD4AD", "SPADE R18"], "seconds_ratio": [4.5, 1, 2],
-    ...                      "kind": ["reported", "reported", "reproduced"]})
-    >>> ratios_in_words(rows)
-    'As published: SPADE 4.5 ×. As measured: SPADE R18 2.0 ×.'
+    Args:
+        rows: as `table` returns them.
+        size_px: which of the measured sizes; published rows name none.
     """
-    others = rows[rows["seconds_ratio"].notna() & (rows["seconds_ratio"] != 1)]
-    said = []
-    for kind, name in (("reported", "published"), ("reproduced", "measured")):
-        own = others[others["kind"] == kind].sort_values("seconds_ratio")
-        if len(own):
-            listed = ", ".join(
-                f"{row['label']} {row['seconds_ratio']:.1f} ×" for row in own.to_dict("records")
-            )
-            said.append(f"As {name}: {listed}.")
-    return " ".join(said)
+    is_other = rows["seconds_ratio"].notna() & (rows["method"] != title_of(DEFAULT_METHOD))
+    is_shown = (rows["kind"] == "reported") | rows["label"].str.endswith(f" {size_px} px")
+    shown = rows[is_other & is_shown]
+    return shown.sort_values(["kind", "seconds_ratio"], ascending=[False, True], kind="stable")
 
 
-def styled(rows: pd.DataFrame, text: Text) -> Styler:
-    """Return the table with readable headers, without columns that nothing fills."""
+def sizes_px(rows: pd.DataFrame) -> list[int]:
+    """Return the sizes at which methods were measured, largest first."""
+    found = rows.loc[rows["kind"] == "reproduced", "label"].str.extract(r" (\d+) px$")[0].dropna()
+    return sorted({int(size) for size in found}, reverse=True)
+
+
+def ratios_in_words(rows: pd.DataFrame) -> str:
+    """Return the inference time of methods relative to RD4AD, in words.
+
+    >>> ratios_in_words(pd.DataFrame({"label": ["SPADE"], "seconds_ratio": [4.5]}))
+    'SPADE 4.5 ×'
+    """
+    pairs = zip(rows["label"], rows["seconds_ratio"], strict=True)
+    return ", ".join(f"{label} {ratio:.1f} ×" for label, ratio in pairs)
+
+
+def styled(rows: pd.DataFrame, text: Text, *, every: bool) -> Styler:
+    """Return the table with readable headers, without columns that nothing fills.
+
+    Args:
+        rows: as `table` returns them.
+        text: prints one metric.
+        every: all columns instead of the main ones.
+    """
     shown = rows.assign(kind=rows["kind"].map(KIND_NAMES)).drop(columns="method")
     shown = shown.dropna(axis="columns", how="all").rename(columns=_COLUMNS)
+    if not every:
+        shown = shown[[name for name in shown if name in _MAIN]]
     formats: dict[str, Any] = {**_FORMATS, **dict.fromkeys(QUALITIES.values(), text)}
     kept: dict[Any, Any] = {name: given for name, given in formats.items() if name in shown}
     return shown.style.format(kept, na_rep="–")

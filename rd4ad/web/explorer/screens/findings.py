@@ -262,7 +262,7 @@ def _table_2(evidence: Evidence, units: Units) -> Finding | None:
     if evidence.runs is None:
         return None
     told = evidence.published
-    told = told[
+    reported = told[
         (told["by"] == PAPER) & (told["method"] == title_of(DEFAULT_METHOD))
         & (told["metric"] == "pixel_auroc") & (told["size_px"] == 256)
     ].set_index("category")["value"]  # fmt: skip
@@ -278,15 +278,15 @@ def _table_2(evidence: Evidence, units: Units) -> Finding | None:
     means = own.groupby("category")["pixel_auroc"].agg(list)
     marks: list[Mark] = []
     close = []
-    for category, values in sorted(means.items()):
-        if category not in told.index:
+    for category, values in sorted((str(name), values) for name, values in means.items()):
+        if category not in reported.index:
             continue
-        name = row_name(str(category))
+        name = row_name(category)
         marks += [
-            Mark(f"{name}, paper", float(told[category]) * units.factor, "reported"),
+            Mark(f"{name}, paper", float(reported[category]) * units.factor, "reported"),
             _spread_mark(f"{name}, this project", _Cell(tuple(values)), units),
         ]
-        if abs(np.mean(values) - told[category]) <= WITHIN:
+        if abs(np.mean(values) - reported[category]) <= WITHIN:
             close.append(name.lower())
     n = len(marks) // 2
     if not n:
@@ -405,8 +405,7 @@ def _seeds(evidence: Evidence, units: Units) -> Finding | None:
         f"of {settings} settings of the full schedule.",
         axis=f"Least difference, {units.name}",
         marks=tuple(
-            Mark(_SHOWN[name], value * units.factor, "reproduced")
-            for name, value in needed.items()
+            Mark(_SHOWN[name], value * units.factor, "reproduced") for name, value in needed.items()
         ),
         page="pages/ablations.py",
         query={"down": "Seed", "across": "Image size, px"},
@@ -425,7 +424,8 @@ def _average(evidence: Evidence, units: Units) -> Finding | None:
     wrong = table[~table["agrees"] & table["stated"].notna() & table["computed"].notna()]
     if wrong.empty:
         return None
-    one = wrong.loc[(wrong["stated"] - wrong["computed"]).abs().idxmax()]
+    apart = (wrong["stated"] - wrong["computed"]).abs()
+    one = wrong.iloc[int(apart.to_numpy().argmax())]
     rows = "Total" if one["category"] == "avg_total" else row_name(str(one["category"])).lower()
     more = units.digits + 1
     stated, computed = (one[name] * units.factor for name in ("stated", "computed"))

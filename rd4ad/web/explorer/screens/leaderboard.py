@@ -201,9 +201,24 @@ def labels(cells: pd.DataFrame) -> pd.Series:
     )
 
 
+def short_labels(cells: pd.DataFrame) -> pd.Series:
+    """Return `labels` without the settings in brackets, where they stay apart without them.
+
+    >>> cell = {"method": "RD4AD", "backbone": "resnet18", "size_px": 256, "by": OURS,
+    ...         "setting": "60 epochs", "kind": "reproduced", "metric": "pixel_auroc",
+    ...         "definition": "exact"}
+    >>> short_labels(pd.DataFrame([cell])).item()
+    '● RD4AD R18 256'
+    """
+    long = labels(cells)
+    short = long.str.replace(r" \([^()]*\)", "", regex=True)
+    return long.mask(~short.duplicated(keep=False), short)
+
+
 def coverage(table: pd.DataFrame) -> dict[str, int]:
     """Return how many categories each column of a `wide` table has, averages left out."""
-    return table[~table.index.isin(list(AVERAGES))].notna().sum().astype(int).to_dict()
+    counts = table[~table.index.isin(list(AVERAGES))].notna().sum()
+    return {str(name): int(n) for name, n in counts.items()}
 
 
 def wide(cells: pd.DataFrame) -> pd.DataFrame:
@@ -234,7 +249,7 @@ def wide(cells: pd.DataFrame) -> pd.DataFrame:
         }
     )
     rank.loc[rank["is_other"], ["size_px", "is_reproduced"]] = (0, False)  # mixed, best first
-    return table[rank.sort_values(list(rank), kind="stable").index]
+    return table[rank.sort_values([*map(str, rank)], kind="stable").index]
 
 
 def narrowed(table: pd.DataFrame, most: int = MOST_COLUMNS) -> pd.DataFrame:
