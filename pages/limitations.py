@@ -4,7 +4,16 @@ import streamlit as st
 
 from rd4ad.runs import rescoring
 from rd4ad.scoring import IMAGE
-from rd4ad.web.explorer import charts, frame, gallery, index_cache, run_cache, tables, widgets
+from rd4ad.web.explorer import (
+    charts,
+    frame,
+    gallery,
+    index_cache,
+    laboratory,
+    run_cache,
+    tables,
+    widgets,
+)
 from rd4ad.web.explorer.screens import limitations
 from rd4ad.web.explorer.screens.leaderboard import MVTEC
 
@@ -32,38 +41,44 @@ st.caption(
 if runs is None:
     st.stop()
 
-st.subheader("Laboratory: change the scoring")
-first, second, third, fourth = st.columns([3, 2, 2, 2], vertical_alignment="bottom")
-with first:
+st.subheader("Laboratory: see it fail, and change the scoring")
+with widgets.controls():
     run = run_cache.run_named(
-        widgets.choose_run(runs, "Scores another run; transistor by default.")
+        widgets.choose_run(
+            runs,
+            "Scores another run. Without the photos of MVTec AD on this machine, the generated "
+            "transistor comes first: it reproduces the failure and can be shown in full.",
+            first=limitations.first_category(runs, index_cache.categories_on_disk()),
+        )
     )
-if run is None:
-    st.stop()
-available = [layer for layer in sorted(run_cache.distances_of(run)) if layer != IMAGE]
-with second:
+    if run is None:
+        st.stop()
+    available = [layer for layer in sorted(run_cache.distances_of(run)) if layer != IMAGE]
     layers = st.pills(
         "Layers", available, selection_mode="multi", default=available, key="layers",
         bind="query-params",
         help="Only these layers enter the anomaly map: 1 is the finest and shallowest, 3 the "
         "coarsest and deepest.",
     )  # fmt: skip
-with third:
     fusion = widgets.pick(
         "Fusion",
         {"sum": "Sum", "product": "Product"},
         "fusion",
         "Adds or multiplies the maps of the layers.",
     )
-with fourth:
+left, right = st.columns(2)
+with left:
     sigma = st.slider(
         "Smoothing, px", 0.0, 8.0, 4.0, 0.5, key="sigma", bind="query-params",
         help="More smoothing suppresses noise and small defects alike: standard deviation of the "
         "Gaussian; the released code uses 4 px at every image size.",
     )  # fmt: skip
+with right:
+    image = laboratory.choose_image(run)
 if not layers:
     st.info("Choose at least one layer.")
     st.stop()
+laboratory.show(run, image, tuple(sorted(layers)), fusion, sigma)
 
 scored = run_cache.rescored(run, tuple(sorted(layers)), fusion, sigma)
 stored = limitations.stored_metrics(run, tuple(sorted(layers)), fusion, sigma)

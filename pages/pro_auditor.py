@@ -5,19 +5,36 @@ import streamlit as st
 from rd4ad.web.explorer import charts, frame, index_cache, run_cache, tables, widgets
 from rd4ad.web.explorer.screens import pro_auditor
 
+EVERY = "all sources"
 units = frame.open_page(
     "PRO auditor",
     "How much does the definition of PRO change the value? Compare all definitions on the same "
     "anomaly maps, of a stored run or your own, and see which one each paper used.",
 )
-own = st.file_uploader(
-    "Your own anomaly maps: an NPZ file with the arrays `maps` and `masks`, both (N, H, W)",
-    type="npz",
-    max_upload_size=100,
-    help="Replaces the stored run. Write it with numpy.savez('mine.npz', maps=maps, masks=masks); "
-    "higher is more anomalous. It stays in memory and is deleted when you leave the page.",
-)
 runs = index_cache.measured()
+example = None if runs is None else pro_auditor.example_category(runs)
+
+
+def load_example() -> None:
+    """Choose the category whose maps and masks are both here, so that every curve is drawn."""
+    st.session_state["category"] = example
+    st.query_params.pop("run", None)
+
+
+left, right = st.columns([3, 1], vertical_alignment="bottom")
+with left:
+    own = st.file_uploader(
+        "Your own anomaly maps: an NPZ file with the arrays `maps` and `masks`, both (N, H, W)",
+        type="npz",
+        max_upload_size=100,
+        help="Replaces the stored run. Write it with numpy.savez('mine.npz', maps=maps, "
+        "masks=masks); higher is more anomalous. It stays in memory and is deleted when you leave "
+        "the page.",
+    )
+with right:
+    if example is not None:
+        st.button("Load an example", on_click=load_example, width="stretch",
+                  help="Shows a generated part, whose maps and masks are both here.")  # fmt: skip
 found = None
 if own is not None:
     try:
@@ -26,7 +43,10 @@ if own is not None:
         st.error(f"{own.name}: {error}", icon=":material/error:")
         st.stop()
 elif runs is not None:
-    run = run_cache.run_named(widgets.choose_run(runs, "Compares the definitions on another run."))
+    with widgets.controls():
+        run = run_cache.run_named(
+            widgets.choose_run(runs, "Compares the definitions on another run.")
+        )
     if run is None:
         st.stop()
     found = run_cache.audited_run(run)
@@ -59,14 +79,28 @@ if found is not None:
         "the same values for a folder of maps (TIFF or NPY) written by any program."
     )
 
-st.subheader("Which definition did each source use?")
+st.subheader("What each definition measures")
+for place, (name, sentence) in zip(st.columns(4), pro_auditor.DEFINITIONS.items(), strict=True):
+    with place:
+        st.markdown(f"**{name}**")
+        st.plotly_chart(charts.definition(name), width="stretch", key=f"drawing-{name}",
+                        alt=f"{name}: {sentence}", config={"staticPlot": True})  # fmt: skip
+        st.caption(sentence)
+
+st.subheader("Which definition did this paper use?")
+sources = tables.pro_definitions(index_cache.published())
+with widgets.controls("sources"):
+    asked = widgets.choose(
+        "Source", [EVERY, *dict.fromkeys(sources["By"])], "source",
+        "Keeps the values that this source printed.",
+    )  # fmt: skip
+if asked != EVERY:
+    sources = sources[sources["By"] == asked]
 st.dataframe(
-    tables.pro_definitions(index_cache.published()), width="stretch", hide_index=True,
-    placeholder="–", alt="Definitions of PRO by source",
+    sources, width="stretch", hide_index=True, placeholder="–", alt="Definitions of PRO by source",
+    column_config={"Definition": st.column_config.TextColumn(width="medium")},
 )  # fmt: skip
 st.caption(
-    "MVTec: all defect regions of a category weigh the same, the false-positive rate is over all "
-    "normal pixels of the category, and the area up to a rate of 0.3 is divided by 0.3. Released "
-    "RD4AD code: 200 thresholds per image, the false-positive rate of each image by itself, "
-    "divided by the largest rate kept; normal images are left out."
+    "Not stated: the source names neither the limit nor whether regions are pooled over the "
+    "category, so its values cannot be compared with others to the last digit."
 )

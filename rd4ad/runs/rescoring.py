@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import betaincinv  # scipy.stats takes half a second to import
 
 from rd4ad import metrics
 from rd4ad.metrics.category import category_metrics
@@ -101,6 +102,63 @@ def outcome(images: pd.DataFrame, threshold: float) -> pd.Series:
         [called & defective, ~called & defective, called & ~defective], OUTCOMES[:3], OUTCOMES[3]
     )
     return pd.Series(names, images.index)
+
+
+def rates(counts: Mapping[str, int]) -> dict[str, tuple[float, float, float]]:
+    """Return each count's share of its row and the share's 95% interval (Clopper and Pearson).
+
+    >>> {name: round(found[0], 2) for name, found in rates(
+    ...     {"found": 3, "missed defect": 1, "false alarm": 0, "passed": 4}).items()}
+    {'found': 0.75, 'missed defect': 0.25, 'false alarm': 0.0, 'passed': 1.0}
+
+    Args:
+        counts: as `confusion` returns them. Rows are defective and normal images; of one without
+            images, all three numbers are nan.
+    """
+    found = {}
+    for row in (("found", "missed defect"), ("false alarm", "passed")):
+        n = sum(counts[name] for name in row)
+        for name in row:
+            k = counts[name]
+            low = float(betaincinv(k, n - k + 1, 0.025)) if k else 0.0
+            high = float(betaincinv(k + 1, n - k, 0.975)) if k < n else 1.0
+            found[name] = (k / n, low, high) if n else (np.nan, np.nan, np.nan)
+    return found
+
+
+def least_cost(images: pd.DataFrame, missed_cost: float) -> float:
+    """Return the threshold of least cost on some images; of a range of them the middle.
+
+    Chosen on the very images that it is for, so it flatters: for looking, not for use.
+
+    >>> table = pd.DataFrame({"label": [0, 0, 1, 1], "score": [0.1, 0.6, 0.4, 0.9]})
+    >>> [round(least_cost(table, cost), 3) for cost in (0.5, 10)]
+    [0.75, 0.25]
+
+    Args:
+        images: label and score.
+        missed_cost: of a missed defect, in false alarms.
+    """
+    ascending = np.unique(images["score"].to_numpy(float))
+    edges = np.r_[ascending[0] - 1e-3, ascending, ascending[-1] + 1e-3]
+    middles = (edges[1:] + edges[:-1]) / 2  # an image is called defective from its score on
+    normal = np.sort(images.loc[images["label"] == 0, "score"].to_numpy(float))
+    defective = np.sort(images.loc[images["label"] == 1, "score"].to_numpy(float))
+    missed = np.searchsorted(defective, middles, "left")
+    alarms = len(normal) - np.searchsorted(normal, middles, "left")
+    return float(middles[int(np.argmin(missed_cost * missed + alarms))])
+
+
+def by_distance(images: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """Return the images with `outcome`, those nearest to the threshold first.
+
+    >>> table = pd.DataFrame({"label": [0, 1, 1], "score": [0.1, 0.4, 0.6]})
+    >>> by_distance(table, 0.5)["score"].tolist()
+    [0.4, 0.6, 0.1]
+    """
+    told = images.assign(outcome=outcome(images, threshold))
+    margin = (told["score"] - threshold).abs().round(9)
+    return told.loc[margin.sort_values(kind="stable").index]
 
 
 def by_error(images: pd.DataFrame, threshold: float) -> pd.DataFrame:

@@ -245,6 +245,34 @@ def lines(
     return chart
 
 
+def definition(name: str) -> go.Figure:
+    """Return the drawing of a definition of PRO: which curve, and which part of its area counts.
+
+    A sketch, of no data: the curve is a power of the false-positive rate.
+
+    Args:
+        name: a key of `rd4ad.web.explorer.screens.pro_auditor.DEFINITIONS`.
+    """
+    chart = _chart_base(height_px=150)
+    x = np.linspace(0, 1, 101)
+    limits = {"MVTec, limit 0.3": 0.3, "MVTec, limit 0.05": 0.05, "no limit (1.0)": 1.0}
+    if name in limits:
+        inside = x[x <= limits[name] + 1e-9]
+        chart.add_scatter(x=inside, y=inside**0.25, mode="lines", line={"width": 0},
+                          fill="tozeroy", fillcolor=_clear(ACCENT))  # fmt: skip
+        chart.add_scatter(x=x, y=x**0.25, mode="lines", line={"color": ACCENT, "width": 2})
+        chart.add_vline(x=limits[name], line={"dash": "dot", "color": "gray"})
+    else:
+        for power, end in ((0.15, 0.29), (0.3, 0.24), (0.6, 0.27)):
+            own = x[x <= end]
+            chart.add_scatter(x=own, y=own**power, mode="lines", line={"color": ACCENT, "width": 1},
+                              fill="tozeroy", fillcolor="rgba(0, 114, 178, 0.07)")  # fmt: skip
+    chart.update_xaxes(range=[0, 1], tickvals=[0, 0.3, 1], title="false-positive rate",
+                       title_font_size=11)  # fmt: skip
+    chart.update_yaxes(range=[0, 1.02], tickvals=[0, 1], title="overlap", title_font_size=11)
+    return chart.update_layout(showlegend=False, margin={"t": 6, "b": 34})
+
+
 def heatmap(
     table: pd.DataFrame, *, x_title: str, y_title: str, unit: str, factor: float, text: str
 ) -> go.Figure:

@@ -1,18 +1,22 @@
 """The gallery of a run's test images: image, outlined mask, map over it, and what was decided."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from rd4ad import metrics
 from rd4ad.inference.overlay import OUTLINE, outline, overlay
+from rd4ad.runs import rescoring
 from rd4ad.runs.rescoring import own_scoring
 from rd4ad.runs.run import Run
 from rd4ad.scoring import anomaly_maps
 from rd4ad.web.explorer import run_cache
+from rd4ad.web.explorer.units import Units
 
 VIEWS = {"overlay": "Map over image", "image": "Image", "map": "Map"}
 MEANING = {
@@ -58,6 +62,25 @@ def score_range(images: pd.DataFrame) -> tuple[float, float]:
     low, high = float(images["score"].min()), float(images["score"].max())
     margin = max((high - low) * _MARGIN, 0.001)
     return round(max(low - margin, 0), 3), round(high + margin, 3)
+
+
+def show_counts(counts: Mapping[str, int], units: Units) -> None:
+    """Show the counts of a threshold as a table of two by two, each with its rate and interval."""
+    rates = rescoring.rates(counts)
+    rows = {"Defective": ("found", "missed defect"), "Normal": ("false alarm", "passed")}
+    for title, names in rows.items():
+        n = sum(counts[name] for name in names)
+        places = st.columns([2, 3, 3], vertical_alignment="center", wrap=False)
+        places[0].markdown(f"**{title}**  \n{n} images")
+        for place, name in zip(places[1:], names, strict=True):
+            with place.container(border=True):
+                st.metric(name.capitalize(), counts[name], help=MEANING[name])
+                share, low, high = rates[name]
+                st.caption(f"{units.text(share)} [{units.text(low)}, {units.text(high)}]")
+    st.caption(
+        f"Below each count its share of the row, {units.name}, and the 95% interval of Clopper and "
+        "Pearson."
+    )
 
 
 def show(run: Run, chosen: pd.DataFrame, threshold: float, view: str, opacity: float) -> None:
@@ -109,11 +132,29 @@ def show(run: Run, chosen: pd.DataFrame, threshold: float, view: str, opacity: f
 
 def drawn(picture: run_cache.Pictured, opacity: float = 0.75) -> NDArray[np.uint8]:
     """Return a picture's heatmap over its photo, or over dark ground without it, mask outlined."""
-    photo = picture.photo
+    photo = enlarged(picture.photo)
     if photo is None:
         photo, opacity = np.full((*picture.anomaly_map.shape, 3), 24, np.uint8), 1.0
     shown = overlay(photo, picture.anomaly_map, picture.low, picture.high, opacity=opacity)
-    return shown if picture.mask is None else outline(shown, picture.mask, OUTLINE)
+    if picture.mask is None:
+        return shown
+    return outline(shown, fitted(picture.mask, shown), OUTLINE)
+
+
+def enlarged(photo: NDArray[np.uint8] | None, times: int = 2) -> NDArray[np.uint8] | None:
+    """Return a small photo larger, so that an outline over it is sharp; None stays None."""
+    if photo is None:
+        return None
+    height, width = photo.shape[:2]
+    size = (width * times, height * times)
+    return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC))
+
+
+def fitted(mask: NDArray[np.bool_], picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return a mask in the size of a picture."""
+    height, width = picture.shape[:2]
+    resized = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
+    return np.asarray(resized, bool)
 
 
 def _ends(run: Run, threshold: float) -> tuple[float, float]:

@@ -141,6 +141,14 @@ def pictured(
     return Pictured(anomaly_map, low, high, float(anomaly_map.max()), test_image(run, name), mask)
 
 
+def nominal_of(run: Run) -> NDArray[np.bool_] | None:
+    """Return where a misplaced part of a run's category should be, (S, S); None where unknown."""
+    masks = masks_of(run)
+    if masks is None:
+        return None
+    return dataset_images.nominal_place(run, masks, list(images_of(run)["defect_type"]))
+
+
 @dataclass(frozen=True)
 class Split:
     """Pixel AUROC of misplaced parts by half of their mask, and what it tells."""

@@ -51,9 +51,11 @@ MOST_LETTERS, WIDE_PX = 24, 190
 """Longer names of columns are cut at this width; their help gives the rest."""
 
 
-def controls() -> Any:
-    """Return the container of a page's controls: one row, which breaks where the page is narrow."""
-    return st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="controls")
+def controls(key: str = "page") -> Any:
+    """Return a container of controls: one row, which breaks where the page is narrow."""
+    return st.container(
+        horizontal=True, vertical_alignment="bottom", gap="medium", key=f"controls-{key}"
+    )
 
 
 def show_links(links: Mapping[str, tuple[str, dict[str, str]]], kept: Mapping[str, str]) -> None:
@@ -110,14 +112,14 @@ def choose_named(
     return chosen
 
 
-def choose_category(runs: pd.DataFrame, help: str) -> str:
+def choose_category(runs: pd.DataFrame, help: str, first: str = "") -> str:
     """Return the qualified name of the category chosen among those measured.
 
-    At first it is that of the run that the address names, else MVTec AD's transistor.
+    At first it is that of the run that the address names, else `first`, else MVTec AD's transistor.
     """
     of_link = runs[runs["run_id"] == st.query_params.get("run", "")]
-    first = [qualified(*pair) for pair in zip(of_link["dataset"], of_link["category"], strict=True)]
-    default = first[0] if first else qualified(MVTEC, "transistor")
+    named = [qualified(*pair) for pair in zip(of_link["dataset"], of_link["category"], strict=True)]
+    default = named[0] if named else first or qualified(MVTEC, "transistor")
     return choose("Category", categories(runs, ()), "category", help, default)
 
 
@@ -206,15 +208,16 @@ def multiselect(label: str, values: Iterable[str], key: str, help: str) -> list[
     return chosen
 
 
-def choose_run(runs: pd.DataFrame, help: str) -> str:
+def choose_run(runs: pd.DataFrame, help: str, first: str = "") -> str:
     """Return the id of the run chosen, its category first where there are several.
 
     Args:
         runs: as `rd4ad.web.explorer.index_cache.measured` returns them.
         help: what the choice is for.
+        first: category to begin with; see `choose_category`.
     """
     if len(runs.drop_duplicates(["dataset", "category"])) > 1:
-        where = choose_category(runs, "Lists the runs of another category.")
+        where = choose_category(runs, "Lists the runs of another category.", first)
         runs = of_category(runs, *unqualified(where))
     names = {row["run_id"]: run_title(row) for row in runs.to_dict("records")}
     asked = st.query_params.get("run", "")

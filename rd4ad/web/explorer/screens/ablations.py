@@ -257,7 +257,7 @@ def latex(found: pd.DataFrame, down: str, across: str, text: Text, title: str) -
     """
     best = found["mean"].max()
     printed = [
-        (rf"	extbf{{{text(mean)}}}" if mean == best else text(mean))
+        (rf"\textbf{{{text(mean)}}}" if mean == best else text(mean))
         + ("" if pd.isna(sd) else rf" $\pm$ {text(sd)}")
         for mean, sd in zip(found["mean"], found["sd"], strict=True)
     ]

@@ -1,15 +1,17 @@
 """The paper's studies and ours: the limitation case, and the grid of an ablation."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
 from rd4ad.catalogue import DEFAULT_METHOD
+from rd4ad.runs.dataset_images import GENERATED
 from rd4ad.runs.run import Run
 from rd4ad.scoring import layers_name
 from rd4ad.web.explorer.screens.ablations import is_distinguishable
+from rd4ad.web.explorer.screens.leaderboard import MVTEC, qualified
 from rd4ad.web.explorer.style import BACKBONES
 from rd4ad.web.explorer.tables import METRIC_NAMES, Text, with_sign
 from rd4ad.web.explorer.units import Units
@@ -56,6 +58,22 @@ def limitations(studies: pd.DataFrame, measured: pd.DataFrame | None) -> pd.Data
         means = rows.groupby(["layers", "size_px"])["pixel_auroc"].mean().rename(backbone)
         table = table.merge(means, how="left", on=["layers", "size_px"])
     return table
+
+
+def first_category(runs: pd.DataFrame, on_disk: Collection[str]) -> str:
+    """Return the category that shows the failure best: with its photos, or the generated one.
+
+    >>> runs = pd.DataFrame({"dataset": [GENERATED], "category": ["transistor"]})
+    >>> first_category(runs, []), first_category(runs, ["transistor"])
+    ('Generated parts / transistor', 'MVTec AD / transistor')
+
+    Args:
+        runs: rows with `dataset` and `category`.
+        on_disk: categories of MVTec AD whose images are on this machine.
+    """
+    is_drawn = (runs["dataset"] == GENERATED) & (runs["category"] == "transistor")
+    use_drawn = is_drawn.any() and "transistor" not in on_disk
+    return qualified(GENERATED if use_drawn else MVTEC, "transistor")
 
 
 def styled(table: pd.DataFrame, text: Text) -> Styler:

@@ -7,15 +7,42 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from rd4ad.data.archives import UNREADABLE, open_zip
 from rd4ad.data.folders import DatasetError
+from rd4ad.runs.dataset_images import GENERATED
+from rd4ad.web.explorer.screens.leaderboard import qualified
 
 MAX_BYTES = 100 * 2**20
 """Of one unpacked array."""
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+DEFINITIONS = {
+    "MVTec, limit 0.3": "Every defect region of the category weighs the same. The false-positive "
+    "rate is over all normal pixels of the category. The area up to a rate of 0.3 is divided by "
+    "0.3.",
+    "MVTec, limit 0.05": "The same curve, but only up to a rate of 0.05: what counts where false "
+    "alarms are rare. Values are much lower.",
+    "no limit (1.0)": "The same curve as a whole: most of its area lies where half of all normal "
+    "pixels would be false alarms. Values are much higher.",
+    "released code": "200 thresholds for each defective image by itself, its own false-positive "
+    "rate, divided by the largest rate kept; the mean over images. Normal images are left out.",
+}
+"""What each definition of PRO measures, in a few sentences (docs/METHOD.md)."""
+
+
+def example_category(runs: pd.DataFrame) -> str | None:
+    """Return the category to begin with: a generated part, whose masks are stored; None without.
+
+    Args:
+        runs: rows with `dataset` and `category`.
+    """
+    drawn = runs.loc[runs["dataset"] == GENERATED, "category"]
+    return qualified(GENERATED, str(drawn.iloc[0])) if len(drawn) else None
 
 
 @dataclass(frozen=True, eq=False)
