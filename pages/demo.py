@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from rd4ad.web.explorer import frame
+from rd4ad.web.explorer import frame, live_frame
 from rd4ad.web.live import address
 
 frame.open_page(
@@ -14,7 +14,7 @@ if address is None:
     st.info("`rd4ad serve` opens the explorer and this demo at once; the explorer alone runs here.")
     st.code("rd4ad serve", language="bash")
 else:
-    st.iframe(address, height=1500, alt="Live demo: image in, heatmap out")
+    live_frame.show(address)
     st.caption(
         "Also by itself at /live/. Uploads are held in memory and in a folder of this server that "
         "is emptied within the hour."

@@ -185,7 +185,7 @@ def test_the_live_page_judges_an_upload_and_refuses_a_broken_file(address, watch
 def test_a_digit_can_be_drawn_and_is_judged(bundled, watched):
     page = watched(viewport={"width": 1280, "height": 1200}).page
     page.goto(f"{bundled}/live/")
-    page.get_by_role("tab", name="Draw a digit").click(timeout=LONG_MS)
+    page.get_by_role("tab", name="Digit").click(timeout=LONG_MS)
     pad = page.locator("#sketch")
     judge = page.get_by_role("button", name="Judge the digit")
     judge.click()

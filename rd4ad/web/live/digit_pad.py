@@ -91,7 +91,7 @@ def add_tab(detectors: Detectors, known: Mapping[str, str]) -> None:
         detectors: that hold those of `known`.
         known: the digit of every detector, by its name; see `digits`.
     """
-    with gr.Tab("Draw a digit"):
+    with gr.Tab("Digit"):
         gr.Markdown(
             "A detector that saw one digit alone, of MNIST, judges what you draw: is it that digit?"
         )

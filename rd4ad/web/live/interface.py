@@ -14,13 +14,12 @@ from urllib.parse import urlencode
 
 import gradio as gr
 import numpy as np
-import pandas as pd
 from gradio.events import api
 from numpy.typing import NDArray
 
 from rd4ad.inference.overlay import overlay
 from rd4ad.web.explorer.charts import normal_scores
-from rd4ad.web.live import digit_pad, judgments, layout, taught
+from rd4ad.web.live import batch, digit_pad, judgments, layout, taught
 from rd4ad.web.live.detectors import BusyError, Detectors, Judgment
 from rd4ad.web.live.door import GuardedBlocks
 from rd4ad.web.live.uploads import RefusedError, read_upload_file
@@ -43,7 +42,10 @@ def build(detectors: Detectors, kept: judgments.Kept) -> gr.Blocks:
     names = [name for name in detectors.files() if name not in digits]
     events = Events(detectors, kept)
     with GuardedBlocks(
-        title="RD4AD live", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)
+        title="RD4AD live",
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=(600, KEPT_SECONDS),
     ) as demo:
         chooser = gr.Dropdown(
             names,
@@ -54,9 +56,9 @@ def build(detectors: Detectors, kept: judgments.Kept) -> gr.Blocks:
         if not names:
             gr.Markdown("**No detector is installed.** Set RD4AD_DETECTORS to a folder of them.")
         examples = example_files(names)
-        with gr.Tab("One image"):
+        with gr.Tab("Image"):
             one = layout.one_image(examples)
-        with gr.Tab("Several images"):
+        with gr.Tab("Batch"):
             several = layout.several_images()
         taught.add_camera_tab(detectors, chooser)
         defects = taught.add_defects_tab(chooser)
@@ -68,7 +70,13 @@ def build(detectors: Detectors, kept: judgments.Kept) -> gr.Blocks:
         _connect_one_image(demo, events, one, chooser, examples)
         demo.load(_choose_taught(names), None, [chooser, defects, burst, token], **_PRIVATE)
         several.button.click(
-            events.judge_all, [several.files, chooser], [several.gallery, several.table], **_PRIVATE
+            events.judge_all,
+            [several.files, several.folder, chooser, several.order],
+            [several.judged, several.gallery, several.table, several.csv],
+            **_PRIVATE,
+        )
+        several.order.input(
+            batch.pictures, [several.judged, several.order], several.gallery, **_PRIVATE
         )
         program.button.click(
             events.predict,
@@ -171,10 +179,15 @@ class Events:
         return list(self.detectors.files())
 
     def judge_all(
-        self, paths: list[str] | None, name: str | None
-    ) -> tuple[list[Any], pd.DataFrame]:
+        self, paths: list[str] | None, folder: list[str] | None, name: str | None, order: str
+    ) -> list[Any]:
         """Judge several images; one that is refused is named and stops nothing."""
-        return _judge_all(self.detectors, paths or [], name)
+        sent = [*(paths or []), *(folder or [])]
+        if not sent:
+            raise gr.Error("Expected at least one image: add files first.", print_exception=False)
+        name = _known(self.detectors, name)
+        rows = batch.judged(sent, lambda image: self.detectors.judge(name, image))
+        return [rows, batch.pictures(rows, order), batch.table(rows), batch.csv_link(rows)]
 
 
 def _choose_taught(names: list[str]) -> Callable[[gr.Request], list[Any]]:
@@ -209,12 +222,16 @@ def example_files(names: list[str]) -> list[Path]:
 def _judge(detectors: Detectors, path: str | None, name: str | None) -> Judgment:
     if path is None:
         raise gr.Error("Expected an image: upload one or click an example.", print_exception=False)
-    if not name or detectors.find(name) is None:
-        raise gr.Error("Expected a detector: choose one from the list.", print_exception=False)
     try:
-        return detectors.judge(name, read_upload_file(path))
+        return detectors.judge(_known(detectors, name), read_upload_file(path))
     except (RefusedError, BusyError, ValueError, FileNotFoundError) as error:
         raise gr.Error(escape(str(error)), print_exception=False) from error
+
+
+def _known(detectors: Detectors, name: str | None) -> str:
+    if not name or detectors.find(name) is None:
+        raise gr.Error("Expected a detector: choose one from the list.", print_exception=False)
+    return name
 
 
 def _view(judged: Judgment, token: str, threshold: float, opacity: float) -> list[Any]:
@@ -225,11 +242,20 @@ def _view(judged: Judgment, token: str, threshold: float, opacity: float) -> lis
     if judged.threshold is None:
         origin = "not calibrated: trained without held-out normal images"
     found = judged.regions(threshold)
-    said = (
+    part = escape(judged.detector.split(":")[0])
+    foreign = (
+        f"<div class='verdict foreign'><b>This does not look like the part of the detector {part}."
+        f"</b> {100 * judged.share_above_normal():.0f}% of the picture is unlike every held-out "
+        "normal image. Choose the detector of your part, or teach one.</div>"
+        if judged.is_foreign()
+        else ""
+    )
+    beside = judgments.beside_normal(judged)
+    said = foreign + (
         f"<div class='verdict {verdict}'><b>{'✗' if verdict == 'defective' else '✓'} {verdict}</b> "
         f"· score {judged.score:.3f}, threshold {threshold:.3f} ({origin})"
-        f"<small>{len(found)} region{'s' * (len(found) != 1)} above the threshold, detector "
-        f"{escape(judged.detector)}</small></div>"
+        f"<small>{beside + ' · ' if beside else ''}{len(found)} region{'s' * (len(found) != 1)} "
+        f"above the threshold · detector {part}</small></div>"
     )
     query = urlencode({"threshold": threshold, "opacity": opacity})
     links = "".join(
@@ -259,27 +285,3 @@ def _distribution(judged: Judgment) -> Any:
     if judged.threshold is None:
         return None
     return normal_scores(judged.normal_scores, judged.threshold, judged.score)
-
-
-def _judge_all(
-    detectors: Detectors, paths: list[str], name: str | None
-) -> tuple[list[Any], pd.DataFrame]:
-    if not paths:
-        raise gr.Error("Expected at least one image: add files first.", print_exception=False)
-    pictures, rows = [], []
-    for path in paths[: layout.BATCH]:
-        file = Path(path).name
-        try:
-            judged = _judge(detectors, path, name)
-        except gr.Error as error:
-            rows.append([file, None, "", error.message])
-            continue
-        at = judged.starting_threshold()
-        caption = f"{file}: {judged.verdict(at)}, {judged.score:.3f}"
-        pictures.append((judgments.drawn(judged, at, layout.OPACITY), caption))
-        rows.append([file, round(judged.score, 4), judged.verdict(at), ""])
-    for path in paths[layout.BATCH :]:
-        rows.append(
-            [Path(path).name, None, "", f"not judged: at most {layout.BATCH} images at once"]
-        )
-    return pictures, pd.DataFrame(rows, columns=["file", "score", "verdict", "problem"])

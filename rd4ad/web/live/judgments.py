@@ -50,6 +50,25 @@ class Kept:
             return self._by_token.get(token)
 
 
+def beside_normal(judgment: Judgment) -> str:
+    """Return how a score lies among those of held-out normal images, in words; empty without them.
+
+    >>> from types import SimpleNamespace
+    >>> one = SimpleNamespace(score=0.5, normal_scores=(0.1, 0.2, 0.9))
+    >>> beside_normal(one)
+    'higher than 2 of 3 held-out normal images'
+    """
+    n = len(judgment.normal_scores)
+    below = sum(judgment.score > score for score in judgment.normal_scores)
+    if not n:
+        return ""
+    if below == n:
+        return f"higher than all {n} held-out normal images"
+    if not below:
+        return f"lower than all {n} held-out normal images"
+    return f"higher than {below} of {n} held-out normal images"
+
+
 def drawn(judgment: Judgment, threshold: float, opacity: float) -> NDArray[np.uint8]:
     """Return the picture with its map over it and what lies above the threshold outlined."""
     low, high = judgment.scale()
@@ -68,6 +87,7 @@ def answer(judgment: Judgment, threshold: float) -> dict[str, Any]:
         "threshold": threshold,
         "threshold_is_calibrated": threshold == judgment.threshold,
         "verdict": judgment.verdict(threshold),
+        "is_foreign": judgment.is_foreign(),
         "layer_shares": {str(layer): share for layer, share in judgment.shares.items()},
         "image": {"width": width, "height": height},
         "regions_in": {"width": shown_width, "height": shown_height},

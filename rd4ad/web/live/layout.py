@@ -4,21 +4,71 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
+import streamlit
 from gradio.helpers import Examples
 
 from rd4ad.web.live.uploads import MAX_BYTES
 
-BATCH = 16
+BATCH = 50
 """Images judged at once at most."""
-THEME = gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"])
-CSS = """
-.gradio-container {padding: 0 !important}
+_GRAPHITE = gr.themes.Color(
+    c50="#F5F6F7", c100="#ECEEF0", c200="#DDE0E4", c300="#C3C8CE", c400="#9AA1A9", c500="#646B74",
+    c600="#4E555D", c700="#353B42", c800="#262B31", c900="#1C2025", c950="#121417", name="graphite",
+)  # fmt: skip
+_BLUE = gr.themes.Color(
+    c50="#E8F3FA", c100="#CFE6F4", c200="#A0CDE9", c300="#70B4DD", c400="#56B4E9", c500="#0072B2",
+    c600="#0072B2", c700="#005A8D", c800="#004468", c900="#003049", c950="#00202F", name="blue",
+)  # fmt: skip
+THEME = gr.themes.Default(
+    primary_hue=_BLUE,
+    secondary_hue=_BLUE,
+    neutral_hue=_GRAPHITE,
+    font=["Source Sans", "system-ui", "sans-serif"],
+).set(
+    body_background_fill="#FFFFFF",
+    body_background_fill_dark="#121417",
+    block_background_fill_dark="#121417",
+    body_text_color="#1C1F23",
+    body_text_color_dark="#E8EAED",
+    block_label_text_color="*neutral_600",
+    block_info_text_color="*neutral_600",
+    block_info_text_color_dark="*neutral_300",
+)
+"""The explorer's colors (.streamlit/config.toml), so that both look like one program."""
+
+
+def font_face() -> str:
+    """Return the CSS that takes the explorer's font from where it serves it; empty without it."""
+    media = Path(streamlit.__file__).parent / "static/static/media"
+    found = sorted(media.glob("SourceSansVF-Upright*.woff2"))
+    if not found:
+        return ""
+    return (
+        "@font-face {font-family: 'Source Sans'; font-weight: 200 900; "
+        f"src: url('/static/media/{found[0].name}') format('woff2')}}"
+    )
+
+
+CSS = (
+    font_face()
+    + """
+.gradio-container, .gradio-container .main {padding: 0 !important; max-width: none !important}
+.gradio-container {font-size: 16px}
 .verdict {font-size: 1.3rem; padding: .6rem .9rem; border-radius: 8px; border: 2px solid}
 .verdict.defective {border-color: #D55E00} .verdict.normal {border-color: #009E73}
-.verdict small {display: block; font-size: .85rem; opacity: .8}
+.verdict.foreign {border-color: #E69F00; font-size: 1.05rem; margin-bottom: .5rem}
+.verdict small {display: block; font-size: .9rem; opacity: .85}
 .files a {margin-right: 1.2rem}
+.gradio-container .html-container {padding: 0 !important}
+.dark .gradio-container, .gradio-container.dark {--color-accent: #56B4E9;
+  --link-text-color: #56B4E9; --link-text-color-hover: #A0CDE9}
+.dark .files a {color: #56B4E9}
+.gradio-container .above {font-size: .9rem}
+@media (max-width: 500px) {.tab-container button {padding: 0 .6rem !important}}
 """
+)
 OPACITY = 0.75
+BATCH_COLUMNS = ("file", "score", "verdict", "problem")
 _SNIPPET = """from gradio_client import Client, handle_file
 
 client = Client("http://localhost:7860/live/")
@@ -50,9 +100,13 @@ class SeveralImages:
     """The tab that judges several images."""
 
     files: gr.Files
+    folder: gr.File
     button: gr.Button
+    order: gr.Radio
+    csv: gr.HTML
     gallery: gr.Gallery
     table: gr.Dataframe
+    judged: gr.State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +130,11 @@ def one_image(examples: list[Path]) -> OneImage:
                 sources=["upload", "webcam", "clipboard"],
                 type="filepath",
                 image_mode=None,  # the file as it came: `read_upload_file` decodes it
-                label=f"Image, at most {MAX_BYTES // 2**20} MB; deleted within an hour",
-                height=280,
+                label="Image",
+                height=300,
             )
+            limit = f"At most {MAX_BYTES // 2**20} MB; deleted within an hour."
+            gr.HTML(f"<div class='above'>{limit}</div>")
             clickable = gr.Examples(
                 [str(path) for path in examples],
                 photo,
@@ -89,29 +145,35 @@ def one_image(examples: list[Path]) -> OneImage:
             )
         with gr.Column(scale=3, min_width=300):
             verdict = gr.HTML("<div class='verdict'>Choose an example or an image.</div>")
+            gr.HTML("<div class='above'>Image and heatmap: drag the line to compare</div>")
             slider = gr.ImageSlider(
-                label="Image and heatmap: drag the line to compare",
+                show_label=False,
+                label="Image and heatmap",
                 format="jpeg",
                 interactive=False,
-                height=430,
+                max_height=620,
                 buttons=[],
             )
             with gr.Row():
                 opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity of the heatmap")
                 threshold = gr.Slider(0, 1, 0.5, step=0.001, label="Threshold")
             files = gr.HTML()
+    gr.HTML("<div class='above'>Distance map per layer, with its share of the score at the peak"
+            "</div>")  # fmt: skip
+    layers = gr.Gallery(
+        show_label=False, label="Distance maps", columns=3, rows=1, height="auto",
+        object_fit="contain", format="jpeg", buttons=[],
+    )  # fmt: skip
     with gr.Row():
-        layers = gr.Gallery(
-            label="Distance map per layer, with its share of the score at the peak",
-            columns=3, height=230, object_fit="contain", format="jpeg", buttons=[],
-            min_width=420,
-        )  # fmt: skip
-        distribution = gr.Plot(label="Score and those of held-out normal images", min_width=420)
-    regions = gr.Dataframe(
-        headers=["x", "y", "width", "height", "area, %", "peak"],
-        label="Regions above the threshold, in pixels of the picture shown",
-        interactive=False,
-    )
+        with gr.Column(min_width=300):
+            gr.HTML("<div class='above'>Score and those of held-out normal images</div>")
+            distribution = gr.Plot(show_label=False, label="Scores")
+        with gr.Column(min_width=300):
+            regions = gr.Dataframe(
+                headers=["x", "y", "width", "height", "area, %", "peak"],
+                label="Regions above the threshold, in pixels of the picture shown",
+                interactive=False,
+            )
     return OneImage(
         photo=photo, examples=clickable, verdict=verdict, slider=slider, opacity=opacity,
         threshold=threshold, files=files, layers=layers, distribution=distribution,
@@ -121,13 +183,36 @@ def one_image(examples: list[Path]) -> OneImage:
 
 def several_images() -> SeveralImages:
     """Lay out the tab that judges several images."""
+    with gr.Row():
+        files = gr.Files(
+            label=f"Images, or ZIP files of images: {BATCH} at once",
+            file_types=["image", ".zip"],
+            height=160,
+        )
+        folder = gr.File(
+            label="Or a folder of images", file_count="directory", file_types=["image"], height=160
+        )
+    button = gr.Button("Judge all", variant="primary")
+    with gr.Row():
+        order = gr.Radio(
+            [("most anomalous first", "score"), ("by name", "file")],
+            value="score",
+            label="Order of the pictures",
+        )
+        csv = gr.HTML()
     return SeveralImages(
-        files=gr.Files(label=f"Up to {BATCH} images", file_types=["image"]),
-        button=gr.Button("Judge all", variant="primary"),
-        gallery=gr.Gallery(label="Heatmaps", columns=4, format="jpeg", buttons=[]),
-        table=gr.Dataframe(
-            headers=["file", "score", "verdict", "problem"], label="Scores", interactive=False
+        files=files,
+        folder=folder,
+        button=button,
+        order=order,
+        csv=csv,
+        gallery=gr.Gallery(
+            show_label=False, label="Heatmaps", columns=4, format="jpeg", buttons=[]
         ),
+        table=gr.Dataframe(
+            headers=list(BATCH_COLUMNS), label="Scores: click a header to sort", interactive=False
+        ),
+        judged=gr.State([]),
     )
 
 

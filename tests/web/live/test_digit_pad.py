@@ -89,5 +89,5 @@ def test_the_tab_is_there_where_a_digits_detector_is(folder, tmp_path):
     )
     command = [sys.executable, "-c", code, str(folder), str(tmp_path)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    always = "One image, Several images, Camera, Real defects, Good parts"
-    assert said == [f"{always}, Draw a digit", always]
+    always = "Image, Batch, Camera, Real defects, Good parts"
+    assert said == [f"{always}, Digit", always]
