@@ -5,7 +5,9 @@ import sys
 
 import streamlit as st
 
-from rd4ad.web.explorer import comparison_slider, frame, index_cache, overview, showcase
+from rd4ad.web.explorer import frame, index_cache
+from rd4ad.web.explorer.components import comparison_slider
+from rd4ad.web.explorer.panels import overview, showcase
 
 if __name__ == "__main__" and not frame.under_streamlit():  # as a Gradio Space runs it
     from rd4ad.web.serve import serve

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from rd4ad import metrics
 from rd4ad.data.folders import open_category
 from rd4ad.data.parts import render
-from rd4ad.evaluation.category import commit, read_test
+from rd4ad.evaluation.category import read_test
+from rd4ad.home import commit
 from rd4ad.scoring import Maps
 from rd4ad.teach.lesson import first_lesson
 from rd4ad.teach.memory import Recipe

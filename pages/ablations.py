@@ -3,7 +3,8 @@
 import streamlit as st
 
 from rd4ad.sweeps.missing_cells import grid_of_missing
-from rd4ad.web.explorer import charts, frame, index_cache, side_by_side, tables, widgets
+from rd4ad.web.explorer import charts, frame, index_cache, tables, widgets
+from rd4ad.web.explorer.panels import side_by_side
 from rd4ad.web.explorer.screens import ablations, leaderboard, limitations
 
 NO_REFERENCE = "nothing: show the values"
@@ -11,6 +12,7 @@ units = frame.open_page(
     "Ablations",
     "How much does each setting matter? Compare any two of layers, fusion, smoothing, image size, "
     "backbone, epochs and seed; every value comes from the distance maps of a stored run.",
+    terms=("layers", "fusion", "auroc", "pro"),
 )
 runs = index_cache.measured()
 if runs is None:

@@ -1,10 +1,24 @@
 """What the method is, what is and is not reproduced, how to cite it, and whose data is shown."""
 
+import pandas as pd
 import streamlit as st
 
 from rd4ad.data.one_class import NOVELTY_SETS
-from rd4ad.web.explorer import downloads, frame, index_cache, tables
+from rd4ad.web.explorer import downloads, frame, index_cache, run_cache, tables, widgets
 
+COMMANDS = (
+    ("Values of papers (hollow marks): transcribed, with their sources", "rd4ad results show"),
+    ("Index, means over seeds, averages, findings of the first screen", "rd4ad results index"),
+    ("Reproduced values: train and measure one category", "rd4ad train … && rd4ad evaluate …"),
+    ("95% intervals over test images, of a run that lacks them", "rd4ad results intervals"),
+    ("Definitions of PRO, for maps of any program", "rd4ad score --maps DIR --data DATA …"),
+    ("One-class novelty, ten classes", "rd4ad novelty --data DIR --dataset mnist --normal all"),
+    ("Time and memory of every method on this host", "rd4ad bench"),
+    ("Agreement with released code and MVTec's evaluation", "benchmarks/agreement.py REFERENCE"),
+    ("Teach: quality by number of photos", "benchmarks/teach.py photos"),
+    ("Generated parts and their masks, bit for bit", "rd4ad data make DIR"),
+    ("A grid of trainings, as on Ablations", "rd4ad sweep results/grids/short.yaml --data DIR"),
+)
 frame.open_page(
     "About",
     "What is RD4AD, what is reproduced here, and whose data is it? The method compares a frozen "
@@ -52,6 +66,22 @@ with right:
             placeholder="–",
             alt="Runs by dataset",
         )
+st.subheader("Reproduce every number")
+st.dataframe(
+    pd.DataFrame(COMMANDS, columns=["Numbers", "Command"]),
+    hide_index=True,
+    width="stretch",
+    height=35 * (len(COMMANDS) + 1) + 3,
+    alt="Which command computes which numbers",
+)
+if runs is not None:
+    st.markdown("Any one run, with the settings that determine it:")
+    with widgets.controls():
+        run = run_cache.run_named(
+            widgets.choose_run(runs, "Shows the commands that train and measure another run.")
+        )
+    if run is not None:
+        st.code(tables.commands(run), language="bash")
 st.subheader("Cite")
 st.code(downloads.BIBTEX, language="latex")
 st.subheader("Data and licenses")

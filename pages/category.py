@@ -13,6 +13,7 @@ units = frame.open_page(
     "Category",
     "How well does each method do on one category? Published and measured values, the curves "
     "behind the measured ones, and how far apart the scores of normal and defective images lie.",
+    terms=("auroc", "pro", "f1", "calibration"),
 )
 runs = index_cache.measured()
 names = leaderboard.categories(runs, TEXTURES + OBJECTS)

@@ -9,6 +9,7 @@ units = frame.open_page(
     "Complexity",
     "What does a heatmap cost? Inference time and memory of each method, with the quality that "
     "they buy. Times of different hosts do not compare; ratios to RD4AD on the same host do.",
+    terms=("auroc", "pro"),
 )
 table = complexity.table(index_cache.complexity(), index_cache.measured_costs())
 sizes = complexity.sizes_px(table)

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from rd4ad.web.explorer import frame, live_frame
+from rd4ad.web.explorer import frame
+from rd4ad.web.explorer.components import live_frame
 from rd4ad.web.live import address
 
 frame.open_page(

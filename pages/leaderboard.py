@@ -12,6 +12,7 @@ units = frame.open_page(
     "Leaderboard",
     "Which method finds defects best, and on which category? Values that papers report and values "
     "that this code reproduced are marked and never averaged together.",
+    terms=("auroc", "pro"),
 )
 runs = index_cache.measured()
 datasets = [leaderboard.MVTEC]

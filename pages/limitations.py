@@ -4,16 +4,8 @@ import streamlit as st
 
 from rd4ad.runs import rescoring
 from rd4ad.scoring import IMAGE
-from rd4ad.web.explorer import (
-    charts,
-    frame,
-    gallery,
-    index_cache,
-    laboratory,
-    run_cache,
-    tables,
-    widgets,
-)
+from rd4ad.web.explorer import charts, frame, index_cache, run_cache, tables, widgets
+from rd4ad.web.explorer.panels import gallery, laboratory
 from rd4ad.web.explorer.screens import limitations
 from rd4ad.web.explorer.screens.leaderboard import MVTEC
 
@@ -22,6 +14,7 @@ units = frame.open_page(
     "Where does the method fail, and why? On transistor it does better with fewer layers and "
     "smaller images: a misplaced part is marked both where it is and where it should be, and only "
     "deep, coarse features notice that something is missing.",
+    terms=("layers", "fusion", "auroc", "pro"),
 )
 runs = index_cache.measured()
 

@@ -10,6 +10,7 @@ units = frame.open_page(
     "Novelty",
     "Can the method tell one class from all others? It learns from one class of MNIST or CIFAR-10, "
     "is tested on all ten, and scores an image by the sum of its anomaly map.",
+    terms=("auroc",),
 )
 found = novelty.studies(run_cache.novelty_runs())
 st.subheader(f"Mean image AUROC over ten classes, {units.name}")

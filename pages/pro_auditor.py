@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from rd4ad.web.explorer import charts, frame, index_cache, run_cache, tables, widgets
+from rd4ad.web.explorer import charts, drawings, frame, index_cache, run_cache, tables, widgets
 from rd4ad.web.explorer.screens import pro_auditor
 
 EVERY = "all sources"
@@ -10,6 +10,7 @@ units = frame.open_page(
     "PRO auditor",
     "How much does the definition of PRO change the value? Compare all definitions on the same "
     "anomaly maps, of a stored run or your own, and see which one each paper used.",
+    terms=("pro",),
 )
 runs = index_cache.measured()
 example = None if runs is None else pro_auditor.example_category(runs)
@@ -83,7 +84,7 @@ st.subheader("What each definition measures")
 for place, (name, sentence) in zip(st.columns(4), pro_auditor.DEFINITIONS.items(), strict=True):
     with place:
         st.markdown(f"**{name}**")
-        st.plotly_chart(charts.definition(name), width="stretch", key=f"drawing-{name}",
+        st.plotly_chart(drawings.pro(name, height_px=150), width="stretch", key=f"drawing-{name}",
                         alt=f"{name}: {sentence}", config={"staticPlot": True})  # fmt: skip
         st.caption(sentence)
 

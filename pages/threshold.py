@@ -3,12 +3,14 @@
 import streamlit as st
 
 from rd4ad.runs import rescoring
-from rd4ad.web.explorer import charts, frame, gallery, index_cache, run_cache, tables, widgets
+from rd4ad.web.explorer import charts, frame, index_cache, run_cache, tables, widgets
+from rd4ad.web.explorer.panels import gallery
 
 units = frame.open_page(
     "Threshold",
     "What does a threshold cost? Move it and see which defects are missed, which normal parts "
     "raise a false alarm, and where that lies on the curves.",
+    terms=("calibration", "auroc", "pro", "f1"),
 )
 runs = index_cache.measured()
 if runs is None:

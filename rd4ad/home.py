@@ -1,5 +1,6 @@
 """Where the explorer's pages and results are: a checkout of the repository, or an installation."""
 
+import subprocess
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -8,3 +9,17 @@ HOME = next((place for place in _PLACES if (place / "app.py").is_file()), PACKAG
 """Folder that holds app.py, pages/, results/ and what else a hosted explorer needs."""
 WEIGHTS = PACKAGE / "weights"
 """Folder of the teacher that comes with the package."""
+
+
+def commit() -> str:
+    """Return the commit of the checkout that this package runs from, or an empty string.
+
+    >>> len(commit()) in (0, 40)
+    True
+    """
+    command = ["git", "-C", str(PACKAGE), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""  # installed without its repository
+    return done.stdout.strip()

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from rd4ad.catalogue import DEFAULT_METHOD, NO_BACKBONE, title_of
 from rd4ad.config import TrainingConfig
-from rd4ad.evaluation.category import commit
+from rd4ad.home import commit
 from rd4ad.inference.checkpoint import replace_file
 from rd4ad.machine import processor
 from rd4ad.runs.index import read_index

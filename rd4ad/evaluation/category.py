@@ -5,7 +5,6 @@ rounded ones, so that whoever reads the run folder gets the same metrics again, 
 """
 
 import platform
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from rd4ad import metrics
 from rd4ad.data.folders import Category, DatasetError, Sample, open_category
 from rd4ad.data.images import read_images, read_mask, read_mask_for, read_masks
+from rd4ad.home import commit
 from rd4ad.inference.detector import Detector
 from rd4ad.machine import memory_bytes, processor
 from rd4ad.metrics.category import MetricRow, category_metrics, curve_points, metric_grid
@@ -259,22 +259,6 @@ def host_record() -> dict[str, Any]:
         "commit": commit(),
         "peak_mib": None if isnan(peak) else round(peak),
     }
-
-
-def commit() -> str:
-    """Return the commit of the checkout that this package runs from, or an empty string.
-
-    >>> len(commit()) in (0, 40)
-    True
-    """
-    here = Path(__file__).parent
-    try:
-        done = subprocess.run(
-            ["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""  # installed without its repository
-    return done.stdout.strip()
 
 
 def image_table(test: EvaluationSet, image_scores: NDArray[np.float64]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from rd4ad.web.explorer.screens.findings import Finding
-from rd4ad.web.explorer.style import ACCENT, DEFECT, NORMAL, SERIES, color, marker
+from rd4ad.web.explorer.style import ACCENT, DEFECT, NORMAL, SERIES, clear, color, marker
 
 AXES = {
     "image_roc": ("False-positive rate of images", "True-positive rate of images"),
@@ -65,14 +65,14 @@ def curve_chart(
             edge = np.interp(limit, x, y)
             chart.add_scatter(
                 x=np.r_[x[inside], limit], y=np.r_[y[inside], edge], mode="lines",
-                line={"width": 0}, fill="tozeroy", fillcolor=_clear(hue), hoverinfo="skip",
+                line={"width": 0}, fill="tozeroy", fillcolor=clear(hue), hoverinfo="skip",
                 showlegend=False,
             )  # fmt: skip
         if "low" in curve and (curve["high"] > curve["low"]).any():
             ends = np.r_[curve["high"], curve["low"][::-1]].astype(np.float32)
             chart.add_scatter(
                 x=np.r_[x, x[::-1]].astype(np.float32), y=ends, mode="lines", line={"width": 0},
-                fill="toself", fillcolor=_clear(hue), hoverinfo="skip", showlegend=False,
+                fill="toself", fillcolor=clear(hue), hoverinfo="skip", showlegend=False,
             )  # fmt: skip
         # Drawn in 32 bits: finer than any screen, and half the bytes of a page of curves.
         drawn = {"x": x, "y": y, "customdata": threshold}
@@ -104,11 +104,6 @@ def curve_chart(
     )
     legend = {"orientation": "v", "y": 0.03, "yanchor": "bottom", "bgcolor": "rgba(0, 0, 0, 0)"}
     return chart.update_layout(showlegend=len(curves) > 1, legend=legend | corner)
-
-
-def _clear(hue: str) -> str:
-    red, green, blue = (int(hue[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red}, {green}, {blue}, 0.15)"
 
 
 def histogram(
@@ -243,34 +238,6 @@ def lines(
     chart.update_xaxes(title=x_title, type="category")
     chart.update_yaxes(title=y_title)
     return chart
-
-
-def definition(name: str) -> go.Figure:
-    """Return the drawing of a definition of PRO: which curve, and which part of its area counts.
-
-    A sketch, of no data: the curve is a power of the false-positive rate.
-
-    Args:
-        name: a key of `rd4ad.web.explorer.screens.pro_auditor.DEFINITIONS`.
-    """
-    chart = _chart_base(height_px=150)
-    x = np.linspace(0, 1, 101)
-    limits = {"MVTec, limit 0.3": 0.3, "MVTec, limit 0.05": 0.05, "no limit (1.0)": 1.0}
-    if name in limits:
-        inside = x[x <= limits[name] + 1e-9]
-        chart.add_scatter(x=inside, y=inside**0.25, mode="lines", line={"width": 0},
-                          fill="tozeroy", fillcolor=_clear(ACCENT))  # fmt: skip
-        chart.add_scatter(x=x, y=x**0.25, mode="lines", line={"color": ACCENT, "width": 2})
-        chart.add_vline(x=limits[name], line={"dash": "dot", "color": "gray"})
-    else:
-        for power, end in ((0.15, 0.29), (0.3, 0.24), (0.6, 0.27)):
-            own = x[x <= end]
-            chart.add_scatter(x=own, y=own**power, mode="lines", line={"color": ACCENT, "width": 1},
-                              fill="tozeroy", fillcolor="rgba(0, 114, 178, 0.07)")  # fmt: skip
-    chart.update_xaxes(range=[0, 1], tickvals=[0, 0.3, 1], title="false-positive rate",
-                       title_font_size=11)  # fmt: skip
-    chart.update_yaxes(range=[0, 1.02], tickvals=[0, 1], title="overlap", title_font_size=11)
-    return chart.update_layout(showlegend=False, margin={"t": 6, "b": 34})
 
 
 def heatmap(

@@ -43,11 +43,7 @@ def parquet(table: pd.DataFrame) -> bytes:
 
 
 def chart_csv(chart: go.Figure) -> bytes:
-    """Return what a chart draws as CSV: one row a point, named by its trace.
-
-    >>> chart_csv(go.Figure(go.Bar(name="tile", x=[1, 2], y=[3, 4]))).decode().splitlines()
-    ['series,x,y', 'tile,1,3', 'tile,2,4']
-    """
+    """Return what a chart draws as CSV: one row a point, named by its trace."""
     parts = []
     for trace in chart.data:
         columns = {axis: getattr(trace, axis, None) for axis in ("x", "y", "z")}

@@ -1,12 +1,18 @@
 """The frame of every page: title, menu, units, and where the metrics come from."""
 
+from collections.abc import Sequence
+from importlib.metadata import version
+from urllib.parse import urlencode, urlsplit
+
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from rd4ad.web.explorer import index_cache
+from rd4ad.home import commit
+from rd4ad.web.explorer import downloads, glossary, index_cache
 from rd4ad.web.explorer.units import UNITS, Units
 
 NAME = "RD4AD Explorer"
+HEAD = commit()  # once a server: what runs does not change under it
 STYLE = """
 .stMainBlockContainer {padding-top: 3rem}
 .st-key-findings {display: grid; grid-template-columns: repeat(auto-fill, minmax(290px, 1fr))}
@@ -44,13 +50,14 @@ MENU = {
 }
 
 
-def open_page(title: str, answer: str, *, headline: str = "") -> Units:
+def open_page(title: str, answer: str, *, headline: str = "", terms: Sequence[str] = ()) -> Units:
     """Set up the page, draw menu and title; the first call of every page.
 
     Args:
         title: as in `MENU`; also the tab's.
         answer: the question that the page answers, in a sentence or two.
         headline: of the page, if it is not the title.
+        terms: keys of `rd4ad.web.explorer.glossary.TERMS` that the page uses.
     """
     st.set_page_config(page_title=f"{title} - {NAME}", page_icon="🔎", layout="wide")
     _follow_renamed()
@@ -74,9 +81,27 @@ def open_page(title: str, answer: str, *, headline: str = "") -> Units:
         for file, label, icon in pages:
             menu.page_link(file, label=label, icon=icon, query_params=kept)
     st.html(f"<style>{STYLE}</style>")
+    with st.sidebar.popover("Cite this view", width="stretch", icon=":material/format_quote:"):
+        _cite()
     st.title(headline or title)
     st.markdown(answer)
+    if terms:
+        glossary.show_terms(terms)
     return UNITS[chosen]
+
+
+def _cite() -> None:
+    """Offer what a text needs to point at this view: its address, the code's commit, the paper."""
+    # Behind a proxy the server does not know the host, so it gives what follows it.
+    query = urlencode(st.query_params.to_dict())
+    path = urlsplit(st.context.url or "").path or "/"
+    st.markdown("Address of this view, after the host's name")
+    st.code(f"{path}?{query}" if query else path, language=None)
+    st.markdown("Version of code and results")
+    st.code(f"RD4AD Explorer {version('rd4ad')}" + (f", commit {HEAD[:12]}" if HEAD else ""),
+            language=None)  # fmt: skip
+    st.markdown("The method")
+    st.code(downloads.BIBTEX, language="latex")
 
 
 def kept_query() -> dict[str, str]:

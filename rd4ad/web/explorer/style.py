@@ -52,3 +52,13 @@ def marker(method: str) -> str:
     'square'
     """
     return MARKERS.get(method, "hexagon")
+
+
+def clear(hue: str) -> str:
+    """Return a color as a faint fill.
+
+    >>> clear("#0072B2")
+    'rgba(0, 114, 178, 0.15)'
+    """
+    red, green, blue = (int(hue[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, 0.15)"

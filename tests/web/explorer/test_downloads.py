@@ -1,6 +1,7 @@
 import io
 
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
 from rd4ad.web.explorer import downloads
@@ -49,3 +50,14 @@ def test_latex_uses_booktabs_and_bold_and_escapes():
 def test_the_citation_is_the_papers():
     assert "Deng, Hanqiu and Li, Xingyu" in downloads.BIBTEX
     assert downloads.BIBTEX.count("{") == downloads.BIBTEX.count("}")
+
+
+def test_the_data_of_a_chart_has_a_row_a_point():
+    chart = go.Figure(go.Bar(name="tile", x=[1, 2], y=[3, 4]))
+    assert downloads.chart_csv(chart).decode().splitlines() == [
+        "series,x,y",
+        "tile,1,3",
+        "tile,2,4",
+    ]
+    grid = go.Figure(go.Heatmap(x=["128", "256"], y=["1"], z=[[0.5, 0.75]]))
+    assert downloads.chart_csv(grid).decode().splitlines()[1:] == [",128,1,0.5", ",256,1,0.75"]

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from rd4ad.web.explorer import gallery, run_cache
+from rd4ad.web.explorer import run_cache
+from rd4ad.web.explorer.panels import gallery
 from rd4ad.web.explorer.screens import ablations
 
 MOST_ROWS, MOST_COLUMNS, PER_ROW = 3, 3, 4

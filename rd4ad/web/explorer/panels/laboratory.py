@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from rd4ad.inference.overlay import OUTLINE, outline
 from rd4ad.runs.run import Run
 from rd4ad.scoring import layers_name
-from rd4ad.web.explorer import gallery, run_cache
+from rd4ad.web.explorer import run_cache
+from rd4ad.web.explorer.panels import gallery
 
 SHOULD_BE = (230, 159, 0)  # Okabe-Ito orange, apart from the green of where the part is
 
