@@ -87,7 +87,11 @@ for number, (value, mine) in enumerate(ablations.facets(found, beside)):
         )  # fmt: skip
         with st.expander("Copy as LaTeX"):
             title = limitations.AXES[down]
-            st.code(ablations.latex(mine, down, across, units.text, title), language="latex")
+            st.code(
+                ablations.latex(mine, down, across, units.text, title),
+                language="latex",
+                wrap_lines=True,
+            )
     with right:
         y_title = f"{tables.METRIC_NAMES[metric]}, {units.name}"
         if drawing == "heatmap":
@@ -126,7 +130,11 @@ holes = ablations.missing_cells(stored.loc[held.index], settings)
 if holes:
     with st.expander(f"Missing trainings: {len(holes)}"):
         st.markdown("A grid that fills them, for `rd4ad sweep grid.yaml --data DIR`:")
-        st.code(grid_of_missing(holes, leaderboard.unqualified(where)[0]), language="yaml")
+        st.code(
+            grid_of_missing(holes, leaderboard.unqualified(where)[0]),
+            language="yaml",
+            wrap_lines=True,
+        )
 if clicked:
     st.subheader("Runs of the selected cell")
     behind = runs[runs["run_id"].isin(clicked)]

@@ -81,9 +81,9 @@ if runs is not None:
             widgets.choose_run(runs, "Shows the commands that train and measure another run.")
         )
     if run is not None:
-        st.code(tables.commands(run), language="bash")
+        st.code(tables.commands(run), language="bash", wrap_lines=True)
 st.subheader("Cite")
-st.code(downloads.BIBTEX, language="latex")
+st.code(downloads.BIBTEX, language="latex", wrap_lines=True)
 st.subheader("Data and licenses")
 st.markdown(
     "- **MVTec AD** (Bergmann et al., 2019; © MVTec Software GmbH) is CC BY-NC-SA 4.0. None of its "

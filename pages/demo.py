@@ -13,7 +13,7 @@ frame.open_page(
 address = address.find()
 if address is None:
     st.info("`rd4ad serve` opens the explorer and this demo at once; the explorer alone runs here.")
-    st.code("rd4ad serve", language="bash")
+    st.code("rd4ad serve", language="bash", wrap_lines=True)
 else:
     live_frame.show(address)
     st.caption(

@@ -206,4 +206,4 @@ with left.expander("Compare two columns", expanded="first" in st.query_params):
     )
 with right.expander("Export this table"):
     widgets.show_exports(table, best, units, f"leaderboard-{metric}")
-    st.code(downloads.BIBTEX, language="latex")
+    st.code(downloads.BIBTEX, language="latex", wrap_lines=True)

@@ -1,12 +1,12 @@
 """The frame of every page: title, menu, units, and where the metrics come from."""
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+import rd4ad
 from rd4ad.home import commit
 from rd4ad.web.explorer import downloads, glossary, index_cache
 from rd4ad.web.explorer.units import UNITS, Units
@@ -15,6 +15,9 @@ NAME = "RD4AD Explorer"
 HEAD = commit()  # once a server: what runs does not change under it
 STYLE = """
 .stMainBlockContainer {padding-top: 3rem}
+[data-testid=stCaptionContainer] {opacity: .8}
+.st-key-chips button {min-height: 0; padding: .15rem .6rem}
+.st-key-chips button p {font-size: .875rem}
 .st-key-findings {display: grid; grid-template-columns: repeat(auto-fill, minmax(290px, 1fr))}
 .st-key-findings > *, .st-key-findings > * > .stVerticalBlock {height: 100%}
 .st-key-findings .number {font-size: 2rem; font-weight: 600; line-height: 1.1;
@@ -96,12 +99,12 @@ def _cite() -> None:
     query = urlencode(st.query_params.to_dict())
     path = urlsplit(st.context.url or "").path or "/"
     st.markdown("Address of this view, after the host's name")
-    st.code(f"{path}?{query}" if query else path, language=None)
+    st.code(f"{path}?{query}" if query else path, language=None, wrap_lines=True)
     st.markdown("Version of code and results")
-    st.code(f"RD4AD Explorer {version('rd4ad')}" + (f", commit {HEAD[:12]}" if HEAD else ""),
-            language=None)  # fmt: skip
+    st.code(f"RD4AD Explorer {rd4ad.__version__}" + (f", commit {HEAD[:12]}" if HEAD else ""),
+            language=None, wrap_lines=True)  # fmt: skip
     st.markdown("The method")
-    st.code(downloads.BIBTEX, language="latex")
+    st.code(downloads.BIBTEX, language="latex", wrap_lines=True)
 
 
 def kept_query() -> dict[str, str]:

@@ -44,7 +44,7 @@ def offer_data(chart: Figure, key: str) -> None:
 def empty(sentence: str, command: str) -> None:
     """Say that there is nothing to show yet, and which command changes that."""
     st.info(sentence)
-    st.code(command, language="bash")
+    st.code(command, language="bash", wrap_lines=True)
 
 
 MOST_LETTERS, WIDE_PX = 24, 190
@@ -325,7 +325,7 @@ def show_card(title: str, said: Mapping[str, str], commands: str = "") -> None:
         )
         if commands:
             st.caption("Commands that reproduce it")
-            st.code(commands, language="bash")
+            st.code(commands, language="bash", wrap_lines=True)
 
 
 def show_exports(table: pd.DataFrame, best: pd.DataFrame, units: Units, name: str) -> None:

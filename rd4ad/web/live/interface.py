@@ -66,6 +66,7 @@ def build(detectors: Detectors, kept: judgments.Kept) -> gr.Blocks:
         if digits:
             digit_pad.add_tab(detectors, digits)
             demo.load(None, js=digit_pad.HOLD_BRUSH)
+        demo.load(None, js=layout.NAME_BUTTONS)
         program = layout.program(names[0] if names else "NAME")
         _connect_one_image(demo, events, one, chooser, examples)
         demo.load(_choose_taught(names), None, [chooser, defects, burst, token], **_PRIVATE)

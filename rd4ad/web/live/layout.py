@@ -63,10 +63,31 @@ CSS = (
 .dark .gradio-container, .gradio-container.dark {--color-accent: #56B4E9;
   --link-text-color: #56B4E9; --link-text-color-hover: #A0CDE9}
 .dark .files a {color: #56B4E9}
+.gradio-container .min_value, .gradio-container .max_value {color: #646B74 !important}
+.dark .gradio-container .min_value, .dark .gradio-container .max_value {color: #9AA1A9 !important}
 .gradio-container .above {font-size: .9rem}
 @media (max-width: 500px) {.tab-container button {padding: 0 .6rem !important}}
 """
 )
+NAME_BUTTONS = """() => {
+    const name = (button, said) => {
+        if (said && button.getAttribute("aria-label") !== said)
+            button.setAttribute("aria-label", said);
+    };
+    setInterval(() => {
+        for (const button of document.querySelectorAll("button.gallery-item")) {
+            const image = button.querySelector("img");
+            const file = image && decodeURI(image.src).split("/").pop().replace(/[.].*/, "");
+            name(button, file && `Example: ${file.replace(/_/g, " ")}`);
+        }
+        for (const button of document.querySelectorAll("button.thumbnail-item")) {
+            const caption = button.querySelector(".caption-label");
+            name(button, caption && caption.innerText);
+        }
+    }, 500);
+}"""
+"""To be run when the demo has loaded: examples and thumbnails have no names that say what they are,
+and a screen reader says nothing else."""
 OPACITY = 0.75
 BATCH_COLUMNS = ("file", "score", "verdict", "problem")
 _SNIPPET = """from gradio_client import Client, handle_file

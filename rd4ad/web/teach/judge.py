@@ -111,6 +111,7 @@ def take_along(job: Job) -> None:
         "rd4ad predict detector.safetensors PHOTOS --out OUT  # heatmaps and scores.csv\n"
         "rd4ad push detector.safetensors USER/NAME            # to the Hugging Face Hub",
         language="bash",
+        wrap_lines=True,
     )
 
 

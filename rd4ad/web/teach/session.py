@@ -20,7 +20,11 @@ def open_room() -> Classroom:
     room = classroom()
     if not room.quota.is_on:
         st.info("Teaching is switched off on this server. On your own machine:")
-        st.code("rd4ad teach FOLDER_OF_GOOD_PHOTOS --out part.safetensors", language="bash")
+        st.code(
+            "rd4ad teach FOLDER_OF_GOOD_PHOTOS --out part.safetensors",
+            language="bash",
+            wrap_lines=True,
+        )
         st.stop()
     return room
 

@@ -24,7 +24,7 @@ def step(room: Classroom, job: Job, units: Units) -> None:
     _show_comparison(job, units)
     if not can_train():
         st.info("This needs torch, which is not installed here. On your own machine:")
-        st.code("pip install -r requirements.txt", language="bash")
+        st.code("pip install -r requirements.txt", language="bash", wrap_lines=True)
         return
     choices = [minutes for minutes in (1.0, 3.0, 10.0) if minutes <= room.quota.minutes]
     minutes = st.segmented_control(

@@ -113,12 +113,14 @@ def fill_undefined(values: Mapping[str, float], stored: Mapping[str, float]) -> 
 
 
 def settings(rows: pd.DataFrame) -> list[str]:
-    """Return the distinct settings of runs' metrics in words, largest images first.
+    """Return the distinct settings of runs' metrics in words, largest images and schedules first.
 
     `named` finds one again.
     """
     return list(
-        dict.fromkeys(_in_words(rows.sort_values("size_px", ascending=False, kind="stable")))
+        dict.fromkeys(
+            _in_words(rows.sort_values(["size_px", "epochs"], ascending=False, kind="stable"))
+        )
     )
 
 
