@@ -146,19 +146,29 @@ if clicked:
     st.caption("Values are those of each run's scoring configuration (layers, fusion, smoothing).")
 
 st.subheader("Compare two settings")
-known = limitations.settings(rows)
-usual, deepest = limitations.usual_pair(known)
-one, other = st.columns(2)
-with one:
-    chosen = widgets.choose("First", known, "one", "Multi-seed mean of this setting.", usual)
-with other:
-    against = widgets.choose("Second", known, "other", "Multi-seed mean of this setting.", deepest)
-st.dataframe(
-    limitations.styled_pair(limitations.side_by_side(rows, chosen, against), units),
-    width="stretch",
-    placeholder="–", alt="All metrics of two settings and their difference",
-)  # fmt: skip
-st.caption(
-    "Difference: first minus second. Distinguishable: larger than the spread of the seeds of both "
-    "explains (Welch's test, 95%); single runs cannot be tested."
-)
+
+
+@st.fragment
+def compare_settings() -> None:
+    """Show all metrics of two settings and their difference."""
+    known = limitations.settings(rows)
+    usual, deepest = limitations.usual_pair(known)
+    one, other = st.columns(2)
+    with one:
+        chosen = widgets.choose("First", known, "one", "Multi-seed mean of this setting.", usual)
+    with other:
+        against = widgets.choose(
+            "Second", known, "other", "Multi-seed mean of this setting.", deepest
+        )
+    st.dataframe(
+        limitations.styled_pair(limitations.side_by_side(rows, chosen, against), units),
+        width="stretch",
+        placeholder="–", alt="All metrics of two settings and their difference",
+    )  # fmt: skip
+    st.caption(
+        "Difference: first minus second. Distinguishable: larger than the spread of the seeds of "
+        "both explains (Welch's test, 95%); single runs cannot be tested."
+    )
+
+
+compare_settings()

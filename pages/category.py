@@ -93,8 +93,10 @@ with right:
                 frame.kept_query(),
             )
 
-if not mine.empty:
-    st.subheader("Curves")
+
+@st.fragment
+def show_curves() -> None:
+    """Show one kind of curve of the chosen settings."""
     kind = widgets.pick(
         "Curve",
         charts.CURVES,
@@ -122,6 +124,11 @@ if not mine.empty:
                 else ""
             )
         )
+
+
+if not mine.empty:
+    st.subheader("Curves")
+    show_curves()
     st.subheader("Measured here")
     st.dataframe(
         screen.settings_table(mine.head(MOST_ROWS), units.text),

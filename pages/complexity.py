@@ -35,41 +35,57 @@ st.caption(
     "Filled: measured here, in turn with RD4AD in one run."
 )
 st.subheader("Quality for time")
-metric = widgets.pick(
-    "Quality", complexity.QUALITIES, "quality",
-    "Changes the vertical axis: the mean over MVTec AD where published, over the categories "
-    "that the row names where measured.",
-)  # fmt: skip
-widgets.show(
-    charts.frontier(
-        table,
-        y=metric,
-        y_title=f"{complexity.QUALITIES[metric]}, {units.name}",
-        factor=units.factor,
-    ),
-    "Inference time per image and quality: " + complexity.in_words(table, metric, units.text),
-    "frontier",
-)
-st.caption(
-    "The area of a mark is memory. Hollow: reported by a paper. Filled: measured here. The dotted "
-    "lines join what no other method of the same kind beats in both. A label that would cover a "
-    "mark is left out: hover over the mark."
-)
+
+
+@st.fragment
+def show_quality() -> None:
+    """Show time against a metric of quality."""
+    metric = widgets.pick(
+        "Quality", complexity.QUALITIES, "quality",
+        "Changes the vertical axis: the mean over MVTec AD where published, over the categories "
+        "that the row names where measured.",
+    )  # fmt: skip
+    widgets.show(
+        charts.frontier(
+            table,
+            y=metric,
+            y_title=f"{complexity.QUALITIES[metric]}, {units.name}",
+            factor=units.factor,
+        ),
+        "Inference time per image and quality: " + complexity.in_words(table, metric, units.text),
+        "frontier",
+    )
+    st.caption(
+        "The area of a mark is memory. Hollow: reported by a paper. Filled: measured here. The "
+        "dotted lines join what no other method of the same kind beats in both. A label that would "
+        "cover a mark is left out: hover over the mark."
+    )
+
+
+show_quality()
 st.subheader("Cost and quality by method")
-every = st.toggle(
-    "All columns",
-    key="every",
-    bind="query-params",
-    help="Adds disk, parameters, fitting, host and source.",
-)
-st.dataframe(
-    complexity.styled(table, units.text, every=every),
-    width="stretch",
-    hide_index=True,
-    column_config={"Method": st.column_config.TextColumn(pinned=True)},
-    placeholder="–",
-    alt="Table 3",
-)
+
+
+@st.fragment
+def show_table() -> None:
+    """Show the table, with its main columns or all."""
+    every = st.toggle(
+        "All columns",
+        key="every",
+        bind="query-params",
+        help="Adds disk, parameters, fitting, host and source.",
+    )
+    st.dataframe(
+        complexity.styled(table, units.text, every=every),
+        width="stretch",
+        hide_index=True,
+        column_config={"Method": st.column_config.TextColumn(pinned=True)},
+        placeholder="–",
+        alt="Table 3",
+    )
+
+
+show_table()
 if table["kind"].eq("reproduced").sum() == 0:
     widgets.empty(
         "No method was measured on this host yet. This command measures them:", "rd4ad bench"

@@ -90,18 +90,28 @@ for place, (name, sentence) in zip(st.columns(4), pro_auditor.DEFINITIONS.items(
 
 st.subheader("Which definition did this paper use?")
 sources = tables.pro_definitions(index_cache.published())
-with widgets.controls("sources"):
-    asked = widgets.choose(
-        "Source", [EVERY, *dict.fromkeys(sources["By"])], "source",
-        "Keeps the values that this source printed.",
-    )  # fmt: skip
-if asked != EVERY:
-    sources = sources[sources["By"] == asked]
-st.dataframe(
-    sources, width="stretch", hide_index=True, placeholder="–", alt="Definitions of PRO by source",
-    column_config={"Definition": st.column_config.TextColumn(width="medium")},
-)  # fmt: skip
-st.caption(
-    "Not stated: the source names neither the limit nor whether regions are pooled over the "
-    "category, so its values cannot be compared with others to the last digit."
-)
+
+
+@st.fragment
+def show_sources() -> None:
+    """Show which source used which definition."""
+    with widgets.controls("sources"):
+        asked = widgets.choose(
+            "Source", [EVERY, *dict.fromkeys(sources["By"])], "source",
+            "Keeps the values that this source printed.",
+        )  # fmt: skip
+    st.dataframe(
+        sources if asked == EVERY else sources[sources["By"] == asked],
+        width="stretch",
+        hide_index=True,
+        placeholder="–",
+        alt="Definitions of PRO by source",
+        column_config={"Definition": st.column_config.TextColumn(width="medium")},
+    )
+    st.caption(
+        "Not stated: the source names neither the limit nor whether regions are pooled over the "
+        "category, so its values cannot be compared with others to the last digit."
+    )
+
+
+show_sources()

@@ -92,23 +92,34 @@ for column, kind in ((second, "image_roc"), (third, "pro")):
 
 st.subheader("Test images")
 ORDERS = {"distance": "nearest to the threshold", "error": "wrong decisions first"}
-with widgets.controls("gallery"):
-    order = widgets.pick(
-        "Order", ORDERS, "order", "Nearest first shows what a small move of the threshold changes."
-    )
-    view = widgets.pick(
-        "Show",
-        gallery.VIEWS,
-        "view",
-        "Changes what each picture shows; masks are outlined in green.",
-    )
-    opacity = st.slider(
-        "Opacity of the heatmap", 0.0, 1.0, 0.75, 0.05, key="opacity", bind="query-params",
-        help="A higher opacity hides more of the image below the heatmap.",
-    )  # fmt: skip
-    wanted = st.segmented_control(
-        "How many", [8, 16, 32], default=8, required=True, key="many", bind="query-params",
-        help="Sets the number of images in the gallery.",
-    )  # fmt: skip
-sort = {"distance": rescoring.by_distance, "error": rescoring.by_error}[order]
-gallery.show(run, sort(images, threshold).head(wanted), threshold, view, opacity)
+
+
+@st.fragment
+def show_gallery() -> None:
+    """Show test images in the order and manner that are chosen."""
+    with widgets.controls("gallery"):
+        order = widgets.pick(
+            "Order",
+            ORDERS,
+            "order",
+            "Nearest first shows what a small move of the threshold changes.",
+        )
+        view = widgets.pick(
+            "Show",
+            gallery.VIEWS,
+            "view",
+            "Changes what each picture shows; masks are outlined in green.",
+        )
+        opacity = st.slider(
+            "Opacity of the heatmap", 0.0, 1.0, 0.75, 0.05, key="opacity", bind="query-params",
+            help="A higher opacity hides more of the image below the heatmap.",
+        )  # fmt: skip
+        wanted = st.segmented_control(
+            "How many", [8, 16, 32], default=8, required=True, key="many", bind="query-params",
+            help="Sets the number of images in the gallery.",
+        )  # fmt: skip
+    sort = {"distance": rescoring.by_distance, "error": rescoring.by_error}[order]
+    gallery.show(run, sort(images, threshold).head(wanted), threshold, view, opacity)
+
+
+show_gallery()

@@ -18,7 +18,7 @@ DOORS = (
         "Values of the papers and of this project, by category, each with its source and its "
         "definition.",
         (
-            ("pages/leaderboard.py", "Leaderboard"),
+            ("pages/leaderboard.py", "All methods by category"),
             ("pages/ablations.py", "Layers and resolutions"),
             ("pages/complexity.py", "Time and memory"),
         ),
@@ -28,9 +28,9 @@ DOORS = (
         "Why transistor is hard, what a threshold costs, and which definition of PRO a value "
         "follows.",
         (
-            ("pages/limitations.py", "Limitations"),
-            ("pages/threshold.py", "Threshold"),
-            ("pages/pro_auditor.py", "PRO auditor"),
+            ("pages/limitations.py", "Why transistor fails"),
+            ("pages/threshold.py", "What a threshold costs"),
+            ("pages/pro_auditor.py", "Which PRO was that?"),
         ),
     ),
     (
