@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from rd4ad.web.explorer import certainty, downloads, frame, index_cache, run_cache, tables, widgets
+from rd4ad.web.explorer import certainty, frame, index_cache, run_cache, tables, widgets
 from rd4ad.web.explorer.screens import leaderboard, reproduction
 from rd4ad.web.explorer.style import KIND_NAMES
 
@@ -206,4 +206,3 @@ with left.expander("Compare two columns", expanded="first" in st.query_params):
     )
 with right.expander("Export this table"):
     widgets.show_exports(table, best, units, f"leaderboard-{metric}")
-    st.code(downloads.BIBTEX, language="latex", wrap_lines=True)

@@ -14,14 +14,14 @@ import pyarrow as pa
 import streamlit as st
 import uvicorn
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
+from fastapi.responses import FileResponse, RedirectResponse, Response
 from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
 import rd4ad
 from rd4ad.home import HOME
 from rd4ad.teach.jobs.classroom import classroom, has_jobs
-from rd4ad.web import api
+from rd4ad.web import api, link_preview
 from rd4ad.web.access_log import AccessLog
 from rd4ad.web.compressed_files import CompressedFiles
 from rd4ad.web.explorer import index_cache
@@ -101,7 +101,15 @@ def create_app() -> FastAPI:
     app.mount(address.PATH.rstrip("/"), live)
     address.announce()
     app.mount("/static", CompressedFiles(directory=STREAMLIT / "static"))
-    app.mount("/", explorer)  # last: it answers every path
+    picture = HOME / "docs/explorer.png"
+
+    @app.get(link_preview.PICTURE, include_in_schema=False)
+    def preview() -> Response:
+        return FileResponse(picture) if picture.is_file() else Response(status_code=404)
+
+    told = link_preview.descriptions(HOME)
+    # Last: the explorer answers every path.
+    app.mount("/", link_preview.LinkPreview(explorer, told, has_picture=picture.is_file()))
     return app
 
 

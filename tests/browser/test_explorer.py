@@ -16,8 +16,10 @@ from rd4ad.runs.index import read_index
 pytestmark = pytest.mark.browser
 HOME = Path(__file__).resolve().parents[2]
 LONG_MS = 60_000
+HOME_HEADING = "Find defects after seeing only good parts"
 PAGES = {
-    "/": "Leaderboard",
+    "/": HOME_HEADING,
+    "/leaderboard": "Leaderboard",
     "/category?category=Generated+parts+%2F+transistor": "Category",
     "/threshold": "Threshold",
     "/limitations?layers=3&fusion=Product": "Limitations",
@@ -45,7 +47,7 @@ def test_every_page_opens_cold_by_its_permalink(address, watched, scheme, width)
         )
         assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 20, 23)"}[scheme]
         if width > 1000:
-            page.get_by_role("link", name="Leaderboard").wait_for(timeout=LONG_MS)
+            page.get_by_role("link", name="Leaderboard").first.wait_for(timeout=LONG_MS)
 
 
 def test_a_permalink_restores_its_view(address, watched):
@@ -61,12 +63,12 @@ def test_a_permalink_restores_its_view(address, watched):
 
 def test_a_click_on_a_cell_opens_its_card_and_the_link_keeps_it(address, watched):
     one = watched(viewport={"width": 1280, "height": 900})
-    page = one.open(address, "Leaderboard")
+    page = one.open(f"{address}/leaderboard", "Leaderboard")
     table = page.get_by_test_id("stDataFrame").first
     # The table is a canvas: it answers clicks once its cells are there for screen readers.
     table.get_by_test_id("glide-cell-1-2").wait_for(state="attached", timeout=LONG_MS)
     corner = table.bounding_box()
-    page.mouse.click(corner["x"] + 180, corner["y"] + 35 * 3 + 17)
+    page.mouse.click(corner["x"] + 180, corner["y"] + 35 * 4 + 17)
     expect(page.get_by_text("· Leather")).to_be_visible()
     page.wait_for_url("**at=leather**", timeout=LONG_MS)
     one.settle()
@@ -95,7 +97,7 @@ def test_a_link_to_a_run_opens_it_and_another_choice_changes_the_link(bundled, w
 
 def test_back_leads_to_the_page_before(address, watched):
     one = watched(viewport={"width": 1280, "height": 900})
-    page = one.open(address, "Leaderboard")
+    page = one.open(f"{address}/leaderboard", "Leaderboard")
     page.get_by_role("link", name="Threshold").click()
     page.get_by_role("heading", name="Threshold", exact=True).wait_for(timeout=LONG_MS)
     one.settle()
@@ -120,7 +122,7 @@ def test_the_threshold_slider_changes_counts_and_address(address, watched):
 
 def test_an_export_is_downloaded(address, watched, tmp_path):
     one = watched(viewport={"width": 1280, "height": 900})
-    page = one.open(address, "Leaderboard")
+    page = one.open(f"{address}/leaderboard", "Leaderboard")
     page.get_by_text("Export this table").click()
     with page.expect_download() as started:
         page.get_by_role("button", name="LaTeX").click()
@@ -152,7 +154,9 @@ def test_an_attack_on_the_auditor_is_an_error_on_the_page_and_the_next_file_work
 
 
 def test_keys_alone_reach_the_menu(address, watched):
-    page = watched(viewport={"width": 1280, "height": 900}).open(address, "Leaderboard")
+    page = watched(viewport={"width": 1280, "height": 900}).open(
+        f"{address}/leaderboard", "Leaderboard"
+    )
     for _ in range(40):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.innerText || ''").strip().endswith("Category"):

@@ -45,3 +45,15 @@ def test_an_earlier_permalink_opens(page, query, opened):
 def test_a_renamed_choice_of_an_earlier_permalink_is_the_present_one(opened):
     test = opened("pages/ablations.py", across="Training besides")
     assert "Training configuration" in test.query_params["across"]
+
+
+def test_a_link_to_the_first_screen_of_the_leaderboard_opens_the_leaderboard(opened):
+    test = opened("app.py", metric="PRO", at="transistor|○ RD4AD 256 · not stated")
+    assert test.title[0].value == "Leaderboard"
+
+
+def test_a_column_of_an_earlier_link_is_the_present_one(opened):
+    test = opened("pages/leaderboard.py", at="transistor|○ RD4AD 256", first="○ SPADE 256")
+    assert "○ RD4AD WR50 256" in test.query_params["at"]
+    assert test.selectbox("first").value == "○ SPADE WR50 256"
+    assert any("RD4AD WR50 256 · Transistor" in text.value for text in test.markdown)

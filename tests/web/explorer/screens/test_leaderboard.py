@@ -141,3 +141,38 @@ def test_a_method_without_a_backbone_names_none():
     cells = cells_of([run_rows("tile", 0.9, method="riad", backbone="none", epochs=300.0,
                                layers="1")])  # fmt: skip
     assert list(leaderboard.wide(cells[cells["metric"] == "pixel_auroc"]).columns) == ["● RIAD 256"]
+
+
+def test_the_main_setting_of_a_backbone_is_the_one_measured_on_most_categories():
+    rows = [run_rows(name, 0.9) for name in ("tile", "wood")]
+    rows += [run_rows(name, 0.8, epochs=10.0) for name in ("tile", "wood", "grid")]
+    rows += [run_rows("tile", 0.7, epochs=5.0)]
+    shown = leaderboard.main_settings(cells_of(rows))
+    assert set(shown["setting"]) == {"10 epochs"}
+    assert set(leaderboard.main_settings(cells_of(rows[:2] + rows[-1:]))["setting"]) == {
+        "one-class"
+    }
+
+
+def test_an_address_that_names_a_hidden_column_asks_for_every_setting():
+    rows = [run_rows("tile", 0.9), run_rows("tile", 0.8, epochs=10.0)]
+    cells = cells_of(rows)
+    cells = cells[cells["metric"] == "pixel_auroc"]
+    hidden = "● RD4AD R18 256 (10 epochs)"
+    for query in ({"at": f"tile|{hidden}"}, {"first": hidden}):
+        assert leaderboard.asks_for_every_setting(cells, query)
+    assert not leaderboard.asks_for_every_setting(cells, {"at": "tile|● RD4AD R18 256"})
+
+
+def test_rd4ad_comes_first_reported_before_reproduced_then_the_best(published):
+    mine = cells_of([run_rows("bottle", 0.9), run_rows("bottle", 0.99, method="padim")])
+    both = pd.concat([published[published["by"] == PAPER], mine], ignore_index=True)
+    cells = leaderboard.choose(both, "pixel_auroc", sources=[PAPER, OURS])
+    table = leaderboard.wide(cells)
+    assert list(table.columns[:3]) == [
+        "○ RD4AD WR50 256", "● RD4AD R18 256", "○ RD4AD WR50 128",
+    ]  # fmt: skip
+    others = [name for name in table.columns[3:] if leaderboard.coverage(table)[name] == 15]
+    means = table.loc["avg_total", others].tolist()
+    assert means == sorted(means, reverse=True)
+    assert leaderboard.coverage(table)["● RD4AD R18 256"] == 1
