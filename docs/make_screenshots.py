@@ -16,10 +16,10 @@ ADDRESS = "http://127.0.0.1:7860"
 MOST_BYTES = 300_000
 
 
-def leaderboard(page: Page, address: str) -> None:
-    """Open the explorer's first screen and wait for its table."""
+def first_screen(page: Page, address: str) -> None:
+    """Open the explorer's first screen and wait for its findings."""
     page.goto(f"{address}/")
-    page.get_by_test_id("stDataFrame").first.wait_for()
+    page.get_by_text("What the results show").wait_for()
 
 
 def live(page: Page, address: str) -> None:
@@ -45,8 +45,8 @@ def main(address: str = ADDRESS) -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        for name, show in (("explorer", leaderboard), ("live", live)):
-            page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="light")
+        for name, show in (("explorer", first_screen), ("live", live)):
+            page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
             show(page, address)
             page.wait_for_timeout(4000)  # fonts, charts and pictures settle
             save(page.screenshot(), HERE / f"{name}.png")

@@ -26,7 +26,7 @@ frame.open_page(
 )
 st.image(
     index_cache.method_drawing(),
-    width="stretch",
+    width=960,
     alt="The teacher's three feature maps go through a bottleneck to the student, which rebuilds "
     "them; the anomaly map shows where they differ",
 )

@@ -51,6 +51,7 @@ def show_quality() -> None:
             y=metric,
             y_title=f"{complexity.QUALITIES[metric]}, {units.name}",
             factor=units.factor,
+            width_px=charts.PHONE_PX if widgets.is_phone() else charts.DESKTOP_PX,
         ),
         "Inference time per image and quality: " + complexity.in_words(table, metric, units.text),
         "frontier",

@@ -28,6 +28,8 @@ CURVES = {
 }
 _HEIGHT_PX = 380
 _BINS = 36
+DESKTOP_PX, PHONE_PX = 640, 250
+"""Width of a plot on a desktop and on a phone."""
 
 
 def _chart_base(height_px: int = _HEIGHT_PX, **layout: Any) -> go.Figure:
@@ -240,6 +242,10 @@ def lines(
     return chart
 
 
+_PALE = [[0, "#F1F6FA"], [1, "#56B4E9"]]
+"""Light enough throughout for dark numbers, on light and dark pages alike."""
+
+
 def heatmap(
     table: pd.DataFrame, *, x_title: str, y_title: str, unit: str, factor: float, text: str
 ) -> go.Figure:
@@ -256,7 +262,8 @@ def heatmap(
     chart = _chart_base(height_px=130 + 34 * len(table))
     chart.add_heatmap(
         z=table.to_numpy(float) * factor, x=[*map(str, table.columns)], y=[*map(str, table.index)],
-        colorscale="Cividis", texttemplate=f"%{{z:{text}}}", xgap=2, ygap=2, hoverongaps=False,
+        colorscale=_PALE, texttemplate=f"%{{z:{text}}}", textfont={"color": "#1C1F23"},
+        xgap=2, ygap=2, hoverongaps=False,
         colorbar={"title": {"text": unit, "side": "right"}, "thickness": 12},
         hovertemplate=f"{y_title} %{{y}}, {x_title} %{{x}}: %{{z:.2f}}<extra></extra>",
     )  # fmt: skip
@@ -293,7 +300,7 @@ def cost_bars(rows: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
         reach = np.log10([min(np.nanmin(ratios), 1), max(np.nanmax(ratios), 1)])
         chart.update_xaxes(
-            title=f"{unit.capitalize()}, × RD4AD (log scale)", type="log",
+            title=f"{unit}, × RD4AD", type="log",
             range=[reach[0] - 0.2, reach[1] + 0.25],
             tickvals=_TICKS, ticktext=[f"{tick:g}" for tick in _TICKS], row=1, col=column + 1,
         )  # fmt: skip
@@ -307,7 +314,9 @@ def cost_bars(rows: pd.DataFrame) -> go.Figure:
 _TICKS = [digit * 10.0**power for power in range(-4, 3) for digit in (1, 2, 5)]
 
 
-def frontier(points: pd.DataFrame, *, y: str, y_title: str, factor: float) -> go.Figure:
+def frontier(
+    points: pd.DataFrame, *, y: str, y_title: str, factor: float, width_px: int = DESKTOP_PX
+) -> go.Figure:
     """Return seconds per image against a metric of quality; the area of a mark is memory.
 
     A line joins what no other method of the same hosts beats in both: Pareto's front.
@@ -317,6 +326,7 @@ def frontier(points: pd.DataFrame, *, y: str, y_title: str, factor: float) -> go
         y: which metric.
         y_title: its name with the unit.
         factor: times the fraction is what is shown.
+        width_px: of the plot; a label that would meet another or a mark at this width is left out.
     """
     chart = _chart_base(_HEIGHT_PX + 60)
     known = points.dropna(subset=["seconds_per_image", y])
@@ -333,7 +343,8 @@ def frontier(points: pd.DataFrame, *, y: str, y_title: str, factor: float) -> go
         12.0 if np.isnan(memory) else max(10.0, min(np.sqrt(memory), 40.0))
         for memory in known["memory_mb"]
     ]
-    sides = _label_sides(np.log10(known["seconds_per_image"]), known[y], known["label"], sizes)
+    seconds = np.log10(known["seconds_per_image"])
+    sides = _label_sides(seconds, known[y], known["label"], sizes, width_px)
     for row, side, size in zip(known.to_dict("records"), sides, sizes, strict=True):
         symbol = marker(row["method"]) + ("-open" if row["kind"] == "reported" else "")
         chart.add_scatter(
@@ -368,16 +379,20 @@ def pareto(seconds: Iterable[float], quality: Iterable[float]) -> list[bool]:
 
 
 def _label_sides(
-    x: Iterable[float], y: Iterable[float], labels: Iterable[str], sizes: Iterable[float]
+    x: Iterable[float],
+    y: Iterable[float],
+    labels: Iterable[str],
+    sizes: Iterable[float],
+    width_px: int,
 ) -> list[str]:
     """Return where each point's label meets no other label and no mark; "" where it always does.
 
-    >>> _label_sides([0, 0.01, 1], [0, 0.01, 1], ["MKD", "MF", "SPADE"], [16, 16, 16])
+    >>> _label_sides([0, 0.01, 1], [0, 0.01, 1], ["MKD", "MF", "SPADE"], [16, 16, 16], 640)
     ['bottom center', 'top center', 'top center']
 
-    Sizes are those on a desktop: a plot of 640 by 300 px, letters 6 px wide and 14 high.
+    The plot is 300 px high, letters are 6 px wide and 14 high.
     """
-    across, up = (_spread_over(values, px) for values, px in ((x, 640), (y, 300)))
+    across, up = (_spread_over(values, px) for values, px in ((x, width_px), (y, 300)))
     radii = [size / 2 for size in sizes]
     marks = [
         (a - r, u - r, a + r, u + r) for a, u, r in zip(across, up, radii, strict=True)
@@ -395,7 +410,9 @@ def _label_sides(
         free = [
             side
             for side, box in boxes.items()
-            if box[0] >= -30 and box[2] <= 670 and not any(_overlap(box, one) for one in others)
+            if box[0] >= -30
+            and box[2] <= width_px + 30
+            and not any(_overlap(box, one) for one in others)
         ]
         sides.append(free[0] if free else "")
         if free:

@@ -15,6 +15,11 @@ from rd4ad.web.explorer.tables import METRIC_NAMES, of_category, run_title
 from rd4ad.web.explorer.units import Units, difference
 
 
+def is_phone() -> bool:
+    """Return whether the browser calls itself one of a phone."""
+    return "Mobi" in st.context.headers.get("User-Agent", "")
+
+
 def show(chart: Figure, alt: str, key: str) -> None:
     """Show a chart with its text alternative; it can be kept as SVG, its data as CSV."""
     config = {
