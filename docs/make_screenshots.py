@@ -35,7 +35,8 @@ def save(shot: bytes, path: Path) -> None:
         ValueError: it is still too large.
     """
     image = Image.open(BytesIO(shot)).convert("RGB")
-    image.quantize(192, dither=Image.Dither.NONE).save(path, optimize=True)
+    few = image.quantize(256, method=Image.Quantize.MAXCOVERAGE)  # keeps what is rare, as a heatmap
+    few.save(path, optimize=True)
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"{path} has {path.stat().st_size} bytes; at most {MOST_BYTES} wanted")
 
