@@ -33,6 +33,7 @@ bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	$(BIN)/python benchmarks/cluster.py
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/visit.py
+	$(BIN)/python benchmarks/questions.py
 	$(BIN)/python benchmarks/tour.py
 	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/scale.py

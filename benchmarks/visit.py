@@ -21,7 +21,8 @@ from host import write
 from serving import browser_if_any, started, version
 
 PAGES = {
-    "leaderboard": "",
+    "overview": "",
+    "leaderboard": "leaderboard",
     "category": "category",
     "ablations": "ablations",
     "complexity": "complexity",

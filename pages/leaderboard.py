@@ -147,13 +147,20 @@ clicked = widgets.table_with_cells(
     tables.styled(table, best, counts, units.text, heat=heat),
     tables.with_coverage(table, counts),
     alt=f"{leaderboard.METRICS[metric]} in {units.name}, categories by methods",
+    has_rows=True,
 )
+row = widgets.chosen_row(tables.with_coverage(table, counts))
+if row is not None and row in leaderboard.names(shown):
+    st.switch_page(
+        "pages/category.py",
+        query_params={"category": leaderboard.qualified(dataset, row)} | frame.kept_query(),
+    )
 st.caption(
     f"{leaderboard.METRICS[metric]}, {units.name}. "
     + " · ".join(KIND_NAMES.values())
     + f". {tables.MARK} and bold: best of its row at the printed precision. RD4AD first, then by "
     "average. Averages are computed here, and only where every category has a value. "
-    "Click a value to see its source, its run and its category."
+    "Click a value to see its source and its run; check the box of a row to open its category."
 )
 for sentence in leaderboard.disagreements(shown):
     st.warning(sentence, icon=":material/rule:")

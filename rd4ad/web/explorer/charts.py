@@ -211,11 +211,21 @@ def dots(cells: pd.DataFrame, labels: Sequence[str], factor: float, unit: str) -
                                                               strict=True)],
             "line": {"width": 2},
         },
-        hovertemplate="%{y}: %{x:.2f}<extra></extra>",
+        customdata=[_behind(row, factor) for row in frame.to_dict("records")],
+        hovertemplate="%{y}: %{x:.2f}%{customdata}<extra></extra>",
     )  # fmt: skip
     chart.update_xaxes(title=unit)
     chart.update_yaxes(automargin=True, range=[-0.6, len(frame) - 0.4])
     return chart
+
+
+def _behind(cell: Mapping[Any, Any], factor: float) -> str:
+    """Return what stands behind a value: its spread over seeds and its runs, or its source."""
+    runs = cell.get("runs") or ()
+    spread = cell.get("sd", np.nan)
+    said = "" if pd.isna(spread) else f" ± {factor * spread:.2f} over {len(runs)} seeds"
+    named = ", ".join(runs[:3]) or str(cell.get("source", ""))
+    return f"{said}<br>{named}" if named else said
 
 
 def lines(
@@ -295,6 +305,7 @@ def cost_bars(rows: pd.DataFrame) -> go.Figure:
                 "line": {"color": hues, "width": 2},
             },
             customdata=ratios, text=[f"{ratio:.1f}" for ratio in ratios], textposition="outside",
+            cliponaxis=False,
             hovertemplate="%{y}: %{customdata:.2f} × RD4AD's " + unit + "<extra></extra>",
             row=1, col=column + 1,
         )  # fmt: skip

@@ -278,6 +278,7 @@ def table_with_cells(
     alt: str,
     head: str = "Category",
     at: str = "at",
+    has_rows: bool = False,
 ) -> tuple[str, str] | None:
     """Show a styled table and return (row, column) of the cell that was clicked, if any.
 
@@ -289,6 +290,7 @@ def table_with_cells(
         alt: what the table is, in words.
         head: of the column of the rows' names.
         at: name of the cell in the URL; one a table of the page.
+        has_rows: whether a row can be chosen too; see `chosen_row`.
     """
     long = [name for name in table.columns if len(name) > MOST_LETTERS]
     st.dataframe(
@@ -298,13 +300,19 @@ def table_with_cells(
         column_config={"_index": st.column_config.TextColumn(head, width=110, pinned=True)}
         | {name: st.column_config.Column(width=WIDE_PX, help=name) for name in long},
         on_select=partial(_remember_cell, list(table.index), at),
-        selection_mode="single-cell",
+        selection_mode=["single-cell", "single-row"] if has_rows else "single-cell",
         key=f"cells-{at}",
         placeholder="–",
         alt=alt,
     )
     row, _, column = st.query_params.get(at, "").partition("|")
     return (row, column) if row in table.index and column in table.columns else None
+
+
+def chosen_row(table: pd.DataFrame, at: str = "at") -> str | None:
+    """Return the name of the row chosen in a table of `table_with_cells`; None without one."""
+    rows = st.session_state[f"cells-{at}"].selection.rows
+    return str(table.index[rows[0]]) if rows else None
 
 
 def _remember_cell(rows: list[str], at: str) -> None:

@@ -337,6 +337,11 @@ def asks_for_every_setting(cells: pd.DataFrame, query: Mapping[str, str]) -> boo
     return not asked <= set(labels(main_settings(cells)))
 
 
+def names(cells: pd.DataFrame) -> set[str]:
+    """Return the categories of some cells, averages left out."""
+    return set(cells["category"]) - set(AVERAGES)
+
+
 def links(cell: "pd.Series[Any]", dataset: str) -> dict[str, tuple[str, dict[str, str]]]:
     """Return where a cell leads: by what it says, the file of the page and its query."""
     found: dict[str, tuple[str, dict[str, str]]] = {}
