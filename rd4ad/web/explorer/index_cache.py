@@ -16,11 +16,10 @@ from rd4ad.home import HOME
 from rd4ad.runs.comparison import seed_spread
 from rd4ad.runs.index import broken_runs, metric_rows, read_index, run_folders
 from rd4ad.runs.published import averages, read_published
-from rd4ad.runs.run import naming_damaged_file
 from rd4ad.web.explorer.screens import complexity as costs
-from rd4ad.web.explorer.screens.findings import Evidence, Finding
+from rd4ad.web.explorer.screens.findings import Finding, read_evidence
 from rd4ad.web.explorer.screens.findings import findings as all_findings
-from rd4ad.web.explorer.screens.leaderboard import MVTEC, measured_cells, published_cells
+from rd4ad.web.explorer.screens.leaderboard import measured_cells, published_cells
 from rd4ad.web.explorer.tables import in_order, of_category
 from rd4ad.web.explorer.units import Units
 from rd4ad.web.explorer.widgets import empty
@@ -149,50 +148,28 @@ def measured_costs() -> list[dict[str, Any]]:
 
     A case that several records hold is taken from the first by name.
     """
-    paths = sorted((RESULTS / "bench").glob("methods*.json"), key=lambda path: path.stem)
-    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for path in paths:
+    rows: list[dict[str, Any]] = []
+    for path in costs.records(RESULTS):
         try:
-            for row in _costs(path, modified_at(path)):
-                rows.setdefault((row["method"], row["backbone"], row["size_px"]), row)
+            rows += _costs(path, modified_at(path))
         except ValueError as error:
             st.warning(f"A benchmark was skipped. {error}", icon=":material/warning:")
-    return list(rows.values())
+    return costs.first_of_each(rows)
 
 
 def findings(units: Units) -> list[Finding]:
     """Return what the stored results show; see `rd4ad.web.explorer.screens.findings`."""
-    found = _listed()
-    keys = [
-        modified_at(RESULTS / name)
-        for name in ("index.parquet", "bench/agreement.json", "bench/methods.json")
-    ]
-    return _findings(RESULTS, keys, units, None if found is None else found.runs)
+    names = ("index.parquet", "bench/agreement.json", "bench/methods.json")
+    try:
+        return _findings(RESULTS, [modified_at(RESULTS / name) for name in names], units)
+    except ValueError as error:
+        st.warning(f"The findings cannot be shown. {error}", icon=":material/warning:")
+        return []
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def _findings(
-    results: Path, modified: list[float], units: Units, _runs: pd.DataFrame | None
-) -> list[Finding]:
-    has_runs = _runs is not None and not _runs.empty
-    evidence = Evidence(
-        runs=_runs if has_runs else None,
-        transistor=scorings_of(MVTEC, "transistor") if has_runs else None,
-        published=read_published(results),
-        studies=studies(),
-        costs=costs.table(complexity(), measured_costs()),
-        agreement=_record(results / "bench/agreement.json"),
-    )
-    return all_findings(evidence, units)
-
-
-def _record(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a benchmark's record; none where it is not there."""
-    if not path.exists():
-        return []
-    with naming_damaged_file(path):
-        rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"]
-        return rows
+def _findings(results: Path, modified: list[float], units: Units) -> list[Finding]:
+    return all_findings(read_evidence(results), units)
 
 
 def modified_at(path: Path) -> float:
@@ -244,12 +221,9 @@ def _measured_cells(results: Path, modified: float, dataset: str, metric: str) -
     return measured_cells(_index(results, modified).runs, dataset, [metric])
 
 
-@st.cache_data(show_spinner=False, max_entries=2)
+@st.cache_data(show_spinner=False, max_entries=8)
 def _costs(path: Path, modified: float) -> list[dict[str, Any]]:
-    with naming_damaged_file(path):
-        record = json.loads(path.read_text())
-        told = {"host": record["host"], "note": record["note"]}
-        return [row | told for row in record["rows"]]
+    return costs.read_record(path)
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)

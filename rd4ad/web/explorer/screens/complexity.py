@@ -1,12 +1,15 @@
 """What methods cost: the paper's Table 3 and what `rd4ad bench` measured, relative to RD4AD."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
 from rd4ad.catalogue import DEFAULT_METHOD, title_of
+from rd4ad.runs.run import naming_damaged_file
 from rd4ad.web.explorer.style import BACKBONES, KIND_NAMES
 from rd4ad.web.explorer.tables import Text
 
@@ -29,6 +32,31 @@ _FORMATS = {
     "Memory, MB": "{:.0f}", "Teacher, MB": "{:.0f}", "Disk, MB": "{:.1f}",
     "Parameters, M": "{:.1f}", "Fit, s": "{:.0f}", "Fit, images": "{:.0f}",
 }  # fmt: skip
+
+
+def records(results: Path) -> list[Path]:
+    """Return the records that `rd4ad bench` stored, in the order in which they count."""
+    return sorted((results / "bench").glob("methods*.json"), key=lambda path: path.stem)
+
+
+def read_record(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a benchmark's record, each with its host and how it was measured.
+
+    Raises:
+        ValueError: the file is damaged; the message names it.
+    """
+    with naming_damaged_file(path):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        told = {"host": record["host"], "note": record["note"]}
+        return [row | told for row in record["rows"]]
+
+
+def first_of_each(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row a method, backbone and size: a case of several records is the first's."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        found.setdefault((row["method"], row["backbone"], row["size_px"]), row)
+    return list(found.values())
 
 
 def table(published: pd.DataFrame, measured: Sequence[dict[str, Any]]) -> pd.DataFrame:

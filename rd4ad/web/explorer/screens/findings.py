@@ -6,6 +6,7 @@ evidence no longer supports says so in its claim.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ import pandas as pd
 
 from rd4ad.catalogue import DEFAULT_METHOD, title_of
 from rd4ad.runs.comparison import seed_spread
-from rd4ad.runs.index import metric_rows
-from rd4ad.runs.published import averages
+from rd4ad.runs.index import metric_rows, read_index
+from rd4ad.runs.published import averages, read_published
+from rd4ad.web.explorer.screens import complexity as costs
 from rd4ad.web.explorer.screens.leaderboard import MVTEC, PAPER, row_name
 from rd4ad.web.explorer.style import BACKBONES
 from rd4ad.web.explorer.tables import METRIC_NAMES
@@ -88,6 +90,31 @@ class Evidence:
     studies: pd.DataFrame
     costs: pd.DataFrame
     agreement: Sequence[Mapping[str, Any]]
+
+
+def read_evidence(results: Path) -> Evidence:
+    """Return the evidence in a folder of results, as far as it is there.
+
+    Raises:
+        FileNotFoundError: there are no published metrics.
+        ValueError: a file is damaged; the message names it.
+    """
+    try:
+        runs = read_index(results, is_default=True)
+    except FileNotFoundError:
+        runs = pd.DataFrame()  # nothing measured yet
+    has_runs = not runs.empty
+    rows = [row for path in costs.records(results) for row in costs.read_record(path)]
+    published = pd.read_csv(results / "published/complexity.csv")
+    agreement = results / "bench/agreement.json"
+    return Evidence(
+        runs=runs if has_runs else None,
+        transistor=read_index(results, dataset=MVTEC, category="transistor") if has_runs else None,
+        published=read_published(results),
+        studies=pd.read_csv(results / "published/rd4ad_studies.csv"),
+        costs=costs.table(published, costs.first_of_each(rows)),
+        agreement=costs.read_record(agreement) if agreement.exists() else [],
+    )
 
 
 def findings(evidence: Evidence, units: Units) -> list[Finding]:

@@ -1,18 +1,14 @@
 """The first screen's findings: what supports them, and what makes them go."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.stats import ttest_ind
 
-from rd4ad.runs.index import read_index
-from rd4ad.runs.published import read_published
 from rd4ad.web.explorer import charts
-from rd4ad.web.explorer.screens import complexity, findings
+from rd4ad.web.explorer.screens import findings
 from rd4ad.web.explorer.units import FRACTION, PERCENT
 
 RESULTS = Path(__file__).resolve().parents[4] / "results"
@@ -20,18 +16,7 @@ RESULTS = Path(__file__).resolve().parents[4] / "results"
 
 @pytest.fixture(scope="module")
 def evidence():
-    costs = []
-    for path in sorted((RESULTS / "bench").glob("methods*.json")):
-        record = json.loads(path.read_text())
-        costs += [row | {"host": record["host"], "note": ""} for row in record["rows"]]
-    return findings.Evidence(
-        runs=read_index(RESULTS, is_default=True),
-        transistor=read_index(RESULTS, dataset="MVTec AD", category="transistor"),
-        published=read_published(RESULTS),
-        studies=pd.read_csv(RESULTS / "published/rd4ad_studies.csv"),
-        costs=complexity.table(pd.read_csv(RESULTS / "published/complexity.csv"), costs),
-        agreement=json.loads((RESULTS / "bench/agreement.json").read_text())["rows"],
-    )
+    return findings.read_evidence(RESULTS)
 
 
 def by_key(evidence, units=PERCENT):
