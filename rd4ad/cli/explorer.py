@@ -23,14 +23,37 @@ def _serve(options: argparse.Namespace) -> int:
 
 def add_report(commands: Any) -> None:
     """Add `rd4ad report` to the command line."""
-    parser = add_command(commands, "report", _report, "Write the results as static HTML pages.")
+    text = "Write the explorer for any static host, with detectors that run in the browser."
+    parser = add_command(commands, "report", _report, text)
     parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument(
+        "--detectors", type=Path, nargs="*", metavar="CHECKPOINT",
+        help="detectors of the live page (default: those in the results folder)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--vendor", type=Path,
+        help="folder with the archives of npm's onnxruntime-web and plotly.js-basic-dist-min "
+        "(default: npm fetches them; without npm the pages link a CDN)",
+    )  # fmt: skip
+    parser.add_argument("--server", default="", help="address of an explorer with a server to link")
 
 
 def _report(options: argparse.Namespace) -> int:
-    from rd4ad.web.report.pages import write_report
+    from rd4ad.web.report.site import write_site
 
-    pages = write_report(options.results, options.out)
-    print(f"wrote {len(pages)} pages; open {pages[0]}")
+    detectors = options.detectors
+    if detectors is None:
+        detectors = sorted((options.results / "detectors").glob("*.safetensors"))
+    site = write_site(
+        options.results, options.out, detectors=detectors, vendor=options.vendor,
+        server=options.server,
+    )  # fmt: skip
+    print(
+        f"wrote {len(site.datasets)} datasets, {site.n_runs} runs for the laboratory and "
+        f"{len(site.detectors)} detectors"
+    )
+    if not site.is_vendored:
+        print("npm is not installed and --vendor is not given: the pages link a public CDN")
+    print(f"to look: python -m http.server --directory {options.out}, then open {site.first.name}")
     return 0

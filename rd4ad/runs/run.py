@@ -55,10 +55,19 @@ class Run:
 
     def distances(self) -> dict[int, NDArray[np.float32]]:
         """Return the distance maps by layer, (N, h, w) float32."""
+        codes, steps = self.codes()
+        return {layer: decode(stack, steps[layer]) for layer, stack in codes.items()}
+
+    def codes(self) -> tuple[dict[int, NDArray[np.uint16]], dict[int, np.float32]]:
+        """Return the distance maps as stored, codes (N, h, w), and the value of one code, by layer.
+
+        See `decode`.
+        """
         arrays = self._arrays("layer", "scale")
         with naming_damaged_file(self.path / "distances.npz"):
             layers = sorted(int(key.removeprefix("layer")) for key in arrays if "layer" in key)
-            return {k: decode(arrays[f"layer{k}"], arrays[f"scale{k}"]) for k in layers}
+            steps = {k: np.float32(arrays[f"scale{k}"]) for k in layers}
+            return {k: arrays[f"layer{k}"] for k in layers}, steps
 
     def masks(self) -> NDArray[np.bool_] | None:
         """Return the masks (N, S, S), True where defective; None where the run keeps none."""

@@ -15,6 +15,13 @@ _SERVER_FILES = ("app.py", "pages", ".streamlit", "results", "docs/method.svg", 
 _NOT_IN_A_SPACE = ("__pycache__", "site", "*.pyc", ".*.state")
 # A Space's server sees its visitors' addresses through a proxy inside Hugging Face's own network.
 _VARIABLES = [{"key": "RD4AD_TRUSTED_PROXIES", "value": "10.0.0.0/8,172.16.0.0/12"}]
+# With these headers the runtime may use threads.
+_STATIC = """sdk: static
+app_file: index.html
+custom_headers:
+  cross-origin-embedder-policy: require-corp
+  cross-origin-opener-policy: same-origin
+  cross-origin-resource-policy: cross-origin"""
 _HEAD = """---
 title: RD4AD Explorer
 emoji: 🔎
@@ -50,10 +57,10 @@ def assemble(sdk: str, folder: Path, results: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     if sdk == "static":
-        from rd4ad.web.report.pages import write_report
+        from rd4ad.web.report.site import write_site
 
-        write_report(results, folder)
-        front = "sdk: static\napp_file: index.html"
+        write_site(results, folder, detectors=sorted((results / "detectors").glob("*.safetensors")))
+        front = _STATIC
     else:
         ignored = shutil.ignore_patterns(*_NOT_IN_A_SPACE)
         shutil.copytree(PACKAGE, folder / "rd4ad", ignore=ignored)

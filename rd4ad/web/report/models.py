@@ -1,0 +1,130 @@
+"""What the static site computes with: distance maps for the laboratory, detectors as ONNX."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rd4ad.export.onnx_file import model_of
+from rd4ad.export.packed import packed
+from rd4ad.inference.prediction import Calibration
+from rd4ad.runs.index import read_index
+from rd4ad.runs.run import Run
+from rd4ad.runs.store import read_run
+from rd4ad.scoring import IMAGE
+from rd4ad.web.explorer import tables
+from rd4ad.web.report.data import file_name
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "live/examples"
+_SHOWN_METRICS = ("image_auroc", "pixel_auroc", "aupro")
+_NO_PART = "mnist"  # detectors of digits have a tab of their own in the live demo, and no photo
+
+
+def write_laboratory(results: Path, out: Path) -> int:
+    """Write the distance maps of the main runs below data/lab, and return how many there are.
+
+    One run a category and method, RD4AD's also for each image size. Masks go along only where the
+    run keeps them, which is where their license lets it.
+
+    Args:
+        results: folder of results.
+        out: folder of the site.
+    """
+    folder = out / "data/lab"
+    folder.mkdir(parents=True, exist_ok=True)
+    told = []
+    try:
+        runs = tables.in_order(read_index(results, is_default=True))
+    except FileNotFoundError:
+        runs = pd.DataFrame()
+    for row in _chosen(runs):
+        run = read_run(results / "runs" / row["run_id"])
+        if set(run.codes()[0]) - {IMAGE}:
+            told.append(_laboratory(run, row, folder))
+    _write(out / "data/laboratory.json", told)
+    return len(told)
+
+
+def _chosen(runs: pd.DataFrame) -> list[dict[Any, Any]]:
+    if runs.empty:
+        return []
+    of_layers = runs[runs["layers"] == "1+2+3"]
+    keys = ["dataset", "category", "method", "size_px"]
+    return of_layers[of_layers["size_px"] >= 64].drop_duplicates(keys).to_dict("records")
+
+
+def _laboratory(run: Run, row: dict[Any, Any], folder: Path) -> dict[str, Any]:
+    codes, steps = run.codes()
+    images, masks = run.images(), run.masks()
+    layers = {layer: stack for layer, stack in sorted(codes.items()) if layer != IMAGE}
+    parts = [stack.astype("<u2").tobytes() for stack in layers.values()]
+    if masks is not None:
+        parts.append(np.packbits(masks.ravel()).tobytes())
+    (folder / f"{row['run_id']}.bin").write_bytes(b"".join(parts))
+    # Misplaced parts first, then other defects, then normal images.
+    first = images["defect_type"].ne("misplaced").astype(int) + 2 * images["label"].eq(0)
+    return {
+        "id": row["run_id"],
+        "dataset": row["dataset"],
+        "category": row["category"],
+        "setting": tables.run_label(row),
+        "size_px": int(row["size_px"]),
+        "layers": {
+            str(layer): {"side": stack.shape[1], "step": float(steps[layer])}
+            for layer, stack in layers.items()
+        },
+        "labels": images["label"].astype(int).tolist(),
+        "names": [
+            name.removeprefix("test/").removesuffix(".png") for name in images["image"].astype(str)
+        ],
+        "order": np.argsort(first.to_numpy(), kind="stable").tolist(),
+        "has_masks": masks is not None,
+        "stored": {name: float(row[name]) for name in _SHOWN_METRICS if not pd.isna(row[name])},
+    }
+
+
+def write_detectors(checkpoints: Sequence[Path], out: Path) -> list[str]:
+    """Write detectors as ONNX models below detectors/, with their examples; return their names.
+
+    Args:
+        checkpoints: of detectors; those of digits are left out.
+        out: folder of the site.
+
+    Raises:
+        ValueError, FileNotFoundError: a checkpoint cannot be exported; see `export_onnx`.
+    """
+    folder = out / "detectors"
+    folder.mkdir(parents=True, exist_ok=True)
+    told = []
+    for checkpoint in checkpoints:
+        if checkpoint.stem.startswith(_NO_PART):
+            continue
+        name = file_name(checkpoint.stem)
+        header, model = model_of(checkpoint)
+        (folder / f"{name}.onnx").write_bytes(packed(model).SerializeToString())
+        stored = header["calibration"]
+        calibration = Calibration(**stored) if stored else None
+        examples = sorted(EXAMPLES.glob(f"{checkpoint.stem}_*.jpg"))
+        for example in examples:
+            shutil.copy(example, folder / example.name)
+        told.append(
+            {
+                "name": checkpoint.stem,
+                "file": f"detectors/{name}.onnx",
+                "size_px": header["size_px"],
+                "threshold": calibration.threshold if calibration else None,
+                "normal_scores": list(calibration.scores) if calibration else [],
+                "examples": [f"detectors/{example.name}" for example in examples],
+            }
+        )
+    _write(out / "data/detectors.json", told)
+    return [str(one["name"]) for one in told]
+
+
+def _write(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, separators=(",", ":"), allow_nan=False), encoding="utf-8")
