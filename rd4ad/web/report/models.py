@@ -11,11 +11,11 @@ import pandas as pd
 
 from rd4ad.export.onnx_file import model_of
 from rd4ad.export.packed import packed
-from rd4ad.inference.prediction import Calibration
+from rd4ad.inference.graph import describe
 from rd4ad.runs.index import read_index
 from rd4ad.runs.run import Run
 from rd4ad.runs.store import read_run
-from rd4ad.scoring import IMAGE
+from rd4ad.scoring import IMAGE, Scoring
 from rd4ad.web.explorer import tables
 from rd4ad.web.report.data import file_name
 
@@ -106,8 +106,6 @@ def write_detectors(checkpoints: Sequence[Path], out: Path) -> list[str]:
         name = file_name(checkpoint.stem)
         header, model = model_of(checkpoint)
         (folder / f"{name}.onnx").write_bytes(packed(model).SerializeToString())
-        stored = header["calibration"]
-        calibration = Calibration(**stored) if stored else None
         examples = sorted(EXAMPLES.glob(f"{checkpoint.stem}_*.jpg"))
         for example in examples:
             shutil.copy(example, folder / example.name)
@@ -115,10 +113,8 @@ def write_detectors(checkpoints: Sequence[Path], out: Path) -> list[str]:
             {
                 "name": checkpoint.stem,
                 "file": f"detectors/{name}.onnx",
-                "size_px": header["size_px"],
-                "threshold": calibration.threshold if calibration else None,
-                "normal_scores": list(calibration.scores) if calibration else [],
                 "examples": [f"detectors/{example.name}" for example in examples],
+                **describe(header, Scoring(**header["scoring"])),
             }
         )
     _write(out / "data/detectors.json", told)

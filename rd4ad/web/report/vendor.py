@@ -18,6 +18,7 @@ from pathlib import Path
 
 CDN = "https://cdn.jsdelivr.net/npm"
 _NPM_SECONDS = 300
+_SOURCES = "sources.json"  # where the runtime's files are, if not beside the pages
 
 
 @dataclass(frozen=True)
@@ -98,18 +99,20 @@ def write_vendor(out: Path, vendor: Path | None) -> bool:
     folder = out / "vendor"
     folder.mkdir(parents=True, exist_ok=True)
     if vendor is not None:
-        for package in PACKAGES:
-            _from_folder(package, vendor, folder)
-        return True
+        return _copied(vendor, folder)
     if shutil.which("npm"):
         with tempfile.TemporaryDirectory() as temporary:
-            found = _from_npm(Path(temporary))
-            if found:
-                for package in PACKAGES:
-                    _from_folder(package, Path(temporary), folder)
-                return True
+            if _from_npm(Path(temporary)):
+                return _copied(Path(temporary), folder)
     _link_cdn(out)
     return False
+
+
+def _copied(source: Path, folder: Path) -> bool:
+    for package in PACKAGES:
+        _from_folder(package, source, folder)
+    (folder / _SOURCES).write_text("{}", encoding="utf-8")  # nothing comes from elsewhere
+    return True
 
 
 def _from_npm(folder: Path) -> bool:
@@ -168,7 +171,7 @@ def _link_cdn(out: Path) -> None:
         for package in PACKAGES
         for name, (inside, digest) in package.files.items()
     }
-    (out / "vendor/sources.json").write_text(json.dumps(sources, indent=1), encoding="utf-8")
+    (out / "vendor" / _SOURCES).write_text(json.dumps(sources, indent=1), encoding="utf-8")
     plotly = sources["plotly.min.js"]
     host = re.match(r"https://[^/]+", CDN)
     assert host is not None

@@ -3,6 +3,7 @@
 /** @type {any} */
 const Plotly = /** @type {any} */ (globalThis).Plotly;
 export const SERIES = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#B8A800", "#808080"];
+const BINS = 36;
 const NORMAL = "#56B4E9";
 const DEFECT = "#D55E00";
 
@@ -28,7 +29,7 @@ function layout() {
 export function draw(place, traces, more, alt, name) {
   const base = /** @type {any} */ (layout());
   const whole = { ...base, ...more, xaxis: { ...base.xaxis, ...more.xaxis }, yaxis: { ...base.yaxis, ...more.yaxis } };
-  place.setAttribute("role", "img");
+  place.setAttribute("role", "group"); // and no image: Plotly's buttons inside can be reached by keys
   place.setAttribute("aria-label", alt);
   Plotly.react(place, traces, whole, {
     displaylogo: false, responsive: true, modeBarButtons: [["toImage", "resetScale2d"]],
@@ -72,12 +73,17 @@ export function evidence(place, finding) {
  * @param {number[]} labels
  */
 export function histogram(place, scores, labels) {
-  const low = Math.min(...scores);
-  const size = (Math.max(...scores) - low) / 36 || 1;
-  const trace = (/** @type {number} */ label, /** @type {string} */ name, /** @type {string} */ color) => ({
-    type: "histogram", name, x: scores.filter((_, i) => labels[i] === label), marker: { color }, opacity: 0.75,
-    xbins: { start: low, size }, autobinx: false,
-  });
+  const low = scores.reduce((least, score) => Math.min(least, score), Infinity);
+  const high = scores.reduce((most, score) => Math.max(most, score), -Infinity);
+  const size = (high - low) / BINS || 1;
+  const trace = (/** @type {number} */ label, /** @type {string} */ name, /** @type {string} */ color) => {
+    const counts = new Array(BINS).fill(0);
+    scores.forEach((score, i) => {
+      if (labels[i] === label) counts[Math.min(BINS - 1, Math.floor((score - low) / size))] += 1;
+    });
+    const x = counts.map((_, i) => low + (i + 0.5) * size);
+    return { type: "bar", name, x, y: counts, width: size, marker: { color }, opacity: 0.75 };
+  };
   draw(
     place, [trace(0, "normal", NORMAL), trace(1, "defective", DEFECT)],
     { barmode: "overlay", height: 320, xaxis: { title: { text: "anomaly score" } }, yaxis: { title: { text: "images" } } },

@@ -1,7 +1,7 @@
 /** A detector in a worker, asked by promises. */
 
 /**
- * @typedef {{name: string, file?: string, size_px: number, threshold: number | null, normal_scores: number[], examples?: string[]}} About
+ * @typedef {import("./model-file.js").About & {name: string, file?: string, examples?: string[]}} About
  * @typedef {{found: {score: number, map: Float32Array, layers: Record<string, Float32Array>}, shown: ImageBitmap | null, ms: number,
  *   read_ms?: number, width: number, height: number}} Judgment
  */

@@ -15,8 +15,8 @@ export function percent(fraction) {
  * @returns {string}
  */
 export function signed(fraction) {
-  const text = percent(fraction);
-  return fraction !== null && fraction !== undefined && fraction > 0 ? `+${text}` : text;
+  const text = percent(fraction).replace(/^-(0[.]0)$/, "$1");
+  return fraction !== null && fraction !== undefined && fraction > 0 && text !== "0.0" ? `+${text}` : text;
 }
 
 /**

@@ -39,7 +39,7 @@ let sources = null;
  */
 async function source(file) {
   const here = new URL(`../vendor/${file}`, import.meta.url).href;
-  sources ??= fetch(new URL("../vendor/sources.json", import.meta.url)).then((answer) => (answer.ok ? answer.json() : {}));
+  sources ??= fetch(new URL("../vendor/sources.json", import.meta.url)).then((answer) => answer.json());
   const linked = (await sources)[file];
   if (!linked) return here;
   const answer = await fetch(linked.url, { integrity: linked.integrity });

@@ -6,9 +6,10 @@ import { load } from "./data.js";
 import { Detector, npy, regions } from "./detector.js";
 import { byId, clearError, download, el, fill, sayError } from "./dom.js";
 import { csv } from "./format.js";
-import { aboutModel } from "./model-file.js";
+import { aboutModel, checked } from "./model-file.js";
 import { calibratedRange, overlay } from "./overlay.js";
 import { start } from "./page.js";
+import { anomalyMap, largest, median } from "./scoring.js";
 
 const FOREIGN_SHARE = 0.5; // of the map above every normal image's score: another part
 const MOST = 200; // photos at once
@@ -17,10 +18,10 @@ const MAX_MODEL_BYTES = 200 * 2 ** 20;
 start(async () => {
   const index = await load("index");
   /** @type {import("./detector.js").About[]} */
-  const detectors = await load("detectors");
+  const detectors = (await load("detectors")).map((/** @type {any} */ one) => ({ name: one.name, file: one.file, examples: one.examples, ...checked(one) }));
   const detector = new Detector();
   /** @type {import("./detector.js").About} */
-  let about = detectors[0] ?? { name: "none", size_px: 256, threshold: null, normal_scores: [] };
+  let about = detectors[0] ?? { name: "none", size_px: 256, threshold: null, normal_scores: [], sigma: 4 };
   /** @type {import("./detector.js").Judgment | null} */
   let judged = null;
   let title = "";
@@ -161,7 +162,7 @@ start(async () => {
     const boxes = regions(found.map, about.size_px, Number(threshold.input.value), width, height);
     fill(byId("regions"), el("thead", {}, el("tr", {}, ...["x", "y", "width", "height", "area, %", "peak"].map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, ...boxes.map((one) => el("tr", {}, ...[one.x, one.y, one.width, one.height, (100 * one.area).toFixed(2), one.peak.toFixed(3)].map((value) => el("td", {}, value))))));
-    drawLayers(found.layers);
+    drawLayers(found.layers, found.map);
     const answer = { detector: about.name, score: found.score, threshold: Number(threshold.input.value), verdict: said, image: { width, height }, regions: boxes };
     fill(byId("keep"),
       el("button", { onclick: () => canvas.toBlob((blob) => blob && download("overlay.png", blob)) }, "Overlay PNG"),
@@ -169,20 +170,28 @@ start(async () => {
       el("button", { onclick: () => download("answer.json", new Blob([JSON.stringify(answer, null, 1)], { type: "application/json" })) }, "Answer JSON"));
   }
 
-  /** @param {Record<string, Float32Array>} layers */
-  function drawLayers(layers) {
-    const peaks = Object.values(layers).map((map) => map.reduce((most, value) => Math.max(most, value), 0));
-    const sum = peaks.reduce((total, value) => total + value, 0) || 1;
-    fill(byId("layers"), ...Object.entries(layers).map(([layer, map], i) => {
-      const side = Math.round(Math.sqrt(map.length));
+  /**
+   * Show each layer's own smoothed map, with its share of the score at the peak.
+   * @param {Record<string, Float32Array>} layers distance maps
+   * @param {Float32Array} fused
+   */
+  function drawLayers(layers, fused) {
+    const size = about.size_px;
+    const peak = fused.indexOf(largest(fused));
+    const maps = Object.entries(layers).map(([layer, values]) => {
+      const distances = new Map([[Number(layer), { side: Math.round(Math.sqrt(values.length)), values }]]);
+      return anomalyMap(distances, { layers: [Number(layer)], fusion: "sum", sigma: about.sigma }, size);
+    });
+    const sum = maps.reduce((total, map) => total + map[peak], 0) || 1;
+    fill(byId("layers"), ...Object.keys(layers).map((layer, i) => {
       const canvas = /** @type {HTMLCanvasElement} */ (el("canvas", { width: 180, height: 180, role: "img", "aria-label": `Distance map of layer ${layer}` }));
       const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
       context.fillStyle = "#181818";
       context.fillRect(0, 0, 180, 180);
       const pixels = context.getImageData(0, 0, 180, 180);
-      overlay(pixels, map, side, { low: 0, high: peaks[i] || 1, opacity: 1, threshold: null, colors: index.heat });
+      overlay(pixels, maps[i], size, { low: median(maps[i]), high: largest(maps[i]) || 1, opacity: 1, threshold: null, colors: index.heat });
       context.putImageData(pixels, 0, 0);
-      return el("figure", {}, canvas, el("figcaption", {}, `Layer ${layer}: ${(100 * peaks[i] / sum).toFixed(0)}% of the peaks`));
+      return el("figure", {}, canvas, el("figcaption", {}, `Layer ${layer}: ${((100 * maps[i][peak]) / sum).toFixed(0)}% of the score`));
     }));
   }
 
@@ -215,8 +224,7 @@ start(async () => {
 
   const drop = byId("drop");
   const files = /** @type {HTMLInputElement} */ (byId("files"));
-  drop.addEventListener("click", () => files.click());
-  drop.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") files.click(); });
+  byId("choose").addEventListener("click", () => files.click());
   drop.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
   drop.addEventListener("dragleave", () => drop.classList.remove("over"));
   drop.addEventListener("drop", (event) => { event.preventDefault(); drop.classList.remove("over"); if (event.dataTransfer) void take(event.dataTransfer.files).catch(sayError); });

@@ -47,9 +47,15 @@ function* fields(bytes) {
 }
 
 /**
+ * What a detector says of itself: the side of its images, its threshold if it is calibrated, scores of held-out normal images, and
+ * how its maps are made.
+ * @typedef {{size_px: number, threshold: number | null, normal_scores: number[], sigma: number}} About
+ */
+
+/**
  * Return what a detector's file says of itself.
  * @param {Uint8Array} bytes
- * @returns {{size_px: number, threshold: number | null, normal_scores: number[], layers: number[]}}
+ * @returns {About}
  */
 export function aboutModel(bytes) {
   const text = new TextDecoder();
@@ -61,10 +67,20 @@ export function aboutModel(bytes) {
   throw new Error("this .onnx file is no detector: rd4ad export writes one");
 }
 
-/** @param {any} about */
-function checked(about) {
+/**
+ * Return what a model says of itself, checked; `rd4ad.inference.graph.describe` writes it.
+ * @param {any} about
+ * @returns {About}
+ */
+export function checked(about) {
   if (!Number.isInteger(about?.size_px) || about.size_px < 32 || about.size_px > 1024) {
     throw new Error("this .onnx file is no detector: it names no image size");
   }
-  return { size_px: about.size_px, threshold: about.threshold ?? null, normal_scores: about.normal_scores ?? [], layers: about.layers ?? [] };
+  const scores = about.calibration?.scores ?? [];
+  const isNumber = (/** @type {unknown} */ value) => typeof value === "number" && Number.isFinite(value);
+  const threshold = about.threshold ?? null;
+  if (!Array.isArray(scores) || !scores.every(isNumber) || (threshold !== null && !isNumber(threshold))) {
+    throw new Error("this .onnx file is no detector: its calibration holds no numbers");
+  }
+  return { size_px: about.size_px, threshold, normal_scores: scores, sigma: Number(about.scoring?.sigma_px ?? 4) };
 }
