@@ -1,5 +1,6 @@
 """The frame of every page: title, menu, units, and where the metrics come from."""
 
+import os
 from collections.abc import Sequence
 from urllib.parse import urlencode, urlsplit
 
@@ -12,6 +13,8 @@ from rd4ad.web.explorer import downloads, glossary, index_cache
 from rd4ad.web.explorer.units import UNITS, Units
 
 NAME = "RD4AD Explorer"
+STATIC = os.environ.get("RD4AD_STATIC", "")
+"""Address of the same explorer without a server, if there is one."""
 HEAD = commit()  # once a server: what runs does not change under it
 STYLE = """
 .stMainBlockContainer {padding-top: 3rem}
@@ -84,6 +87,12 @@ def open_page(title: str, answer: str, *, headline: str = "", terms: Sequence[st
         for file, label, icon in pages:
             menu.page_link(file, label=label, icon=icon, query_params=kept)
     st.html(f"<style>{STYLE}</style>")
+    if STATIC:
+        st.sidebar.link_button(
+            "Without a server", STATIC, icon=":material/offline_bolt:", width="stretch",
+            help="The same explorer as static pages: detectors run in your browser, photos stay "
+            "on your device.",
+        )  # fmt: skip
     with st.sidebar.popover("Cite this view", width="stretch", icon=":material/format_quote:"):
         _cite()
     st.title(headline or title)
