@@ -8,17 +8,21 @@ A file server on this host; with the headers that let the runtime use threads, a
 import argparse
 import functools
 import http.server
+import io
 import statistics
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from host import write
+from PIL import Image
 from serving import browser_if_any
 
+from rd4ad.data.parts import render
 from rd4ad.home import HOME
 from rd4ad.web.report.site import write_site
 
@@ -98,6 +102,32 @@ def live(browser: Any, address: str, case: str) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def taught(browser: Any, address: str) -> dict[str, Any]:
+    """Return the seconds that learning from thirty photos takes, reading and deciding included."""
+    page = browser.new_context().new_page()
+    page.goto(f"{address}/teach.html")
+    page.locator("#progress[data-ready]").wait_for(timeout=LONG_MS)
+    photos = [
+        {"name": f"{number}.png", "mimeType": "image/png", "buffer": png(number)}
+        for number in range(30)
+    ]
+    start = time.perf_counter()
+    page.locator("#files").set_input_files(photos)
+    page.locator("#progress[data-photos='30']").wait_for(timeout=LONG_MS)
+    page.get_by_role("button", name="Teach", exact=True).click()
+    page.locator("#threshold[data-value]").wait_for(timeout=2 * LONG_MS)
+    seconds = time.perf_counter() - start
+    page.context.close()
+    return {"case": "teach: 30 photos of 256 px to a threshold", "seconds": round(seconds, 2)}
+
+
+def png(number: int) -> bytes:
+    """Return a generated good part as PNG."""
+    file = io.BytesIO()
+    Image.fromarray(render("bottle", "good", number, split="train")[0]).save(file, "PNG")
+    return file.getvalue()
+
+
 def main() -> None:
     """Measure and write results/bench/static.json."""
     parser = argparse.ArgumentParser()
@@ -132,6 +162,8 @@ def main() -> None:
             rows += live(browser, address, "one thread")
         with served(out, ISOLATION) as address:
             rows += live(browser, address, "threads")
+        with served(out, ISOLATION) as address:
+            rows.append(taught(browser, address))
         rows.append({"case": "WebGPU", "note": "measured" if has_gpu else "no adapter here"})
     write("static", rows, [], "In headless Chromium on the host of the file server.")
 

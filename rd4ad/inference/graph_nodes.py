@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 Weights = Mapping[str, NDArray[Any]]
 OPSET = 17
 """Runtimes since 2022 read it."""
-_IR_VERSION = 8  # the format of that time; onnx's newest would shut older runtimes out
+IR_VERSION = 8
+"""The format of that time; onnx's newest would shut older runtimes out."""
 _NORM_EPSILON = 1e-5  # torch.nn.BatchNorm2d
 
 
@@ -35,7 +36,7 @@ class Net:
         self._model = helper.make_model(
             helper.make_graph([], "rd4ad", [], []),
             opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=_IR_VERSION,
+            ir_version=IR_VERSION,
             producer_name="rd4ad",
         )
         self._graph = self._model.graph

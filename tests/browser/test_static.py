@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 from playwright.sync_api import expect
 
 from rd4ad.data.images import resize_image
@@ -22,6 +22,8 @@ from rd4ad.inference.detector import Detector
 from rd4ad.runs import rescoring
 from rd4ad.runs.store import read_run
 from rd4ad.scoring import Scoring
+from rd4ad.teach.photos import findings, photo_of
+from rd4ad.teach.threshold import threshold_for
 from rd4ad.web.report.site import write_site
 from tests.browser.conftest import LONG_MS
 from tests.browser.test_visitors import axe  # noqa: F401
@@ -35,6 +37,7 @@ HEADINGS = {
     "ablations.html": "Ablations",
     "laboratory.html": "Laboratory",
     "live.html": "Live",
+    "teach.html": "Teach",
 }
 
 
@@ -123,7 +126,9 @@ def test_the_leaderboards_difference_and_export_are_the_tables(site, watched):
 
 def test_an_ablation_has_the_means_of_the_index(site, watched):
     page = opened(watched(), site, "ablations.html")
-    rows = {row.split("\t")[0]: row for row in page.locator("#table").inner_text().split("\n")}
+    lines = page.locator("#table tbody tr")
+    expect(lines).to_have_count(7)
+    rows = {text.split()[0]: text for text in lines.all_inner_texts()}
     assert "93.1 ± 0.4" in rows["3"]
     assert "87.7 ± 0.1" in rows["1+2+3"]
     page.get_by_role("button", name="87.7").click()
@@ -248,6 +253,80 @@ def test_what_is_no_detector_is_refused_and_a_true_one_is_taken(site, watched, t
     page.locator("#files").set_input_files([tmp_path / "mine.onnx", tmp_path / "part.png"])
     expect(page.locator("#verdict")).to_contain_text("defective", timeout=LONG_MS)
     expect(page.locator("#progress")).to_contain_text("mine")
+
+
+def test_the_camera_is_judged_as_a_stream(site, watched):
+    page = ready(opened(watched(permissions=["camera"]), site, "live.html"))
+    page.get_by_role("button", name="Start the camera").click()
+    expect(page.locator("#verdict")).to_contain_text("camera", timeout=LONG_MS)
+    page.get_by_role("button", name="Stop the camera").click()
+    expect(page.get_by_role("button", name="Start the camera")).to_be_visible()
+
+
+@pytest.fixture
+def good_photos(tmp_path):
+    files = [tmp_path / f"good {number:02d}.png" for number in range(12)]
+    for number, file in enumerate(files):
+        Image.fromarray(render("bottle", "good", number, split="train")[0]).save(file)
+    return files
+
+
+def test_a_part_is_taught_in_the_browser_and_python_loads_what_it_learned(
+    site, watched, tmp_path, good_photos
+):
+    page = opened(watched(accept_downloads=True), site, "teach.html")
+    page.locator("#progress[data-ready]").wait_for(timeout=LONG_MS)
+    files = page.locator("#files")
+    files.set_input_files(good_photos[:3])
+    expect(page.locator("#findings")).to_contain_text("at least 5 are needed")
+    expect(page.get_by_role("button", name="Teach", exact=True)).to_be_disabled()
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    files.set_input_files([*good_photos[3:], tmp_path / "broken.png"])
+    expect(page.locator("#findings")).to_contain_text("broken.png")
+    expect(page.locator("#findings")).to_contain_text("Fewer than 20 photos")
+    page.get_by_role("button", name="Teach", exact=True).click()
+    told = page.locator("#threshold[data-value]")
+    told.wait_for(timeout=LONG_MS)
+    scores = json.loads(told.get_attribute("data-scores"))
+    expected = threshold_for(scores, 0.01)
+    assert float(told.get_attribute("data-value")) == pytest.approx(expected.value, rel=1e-9)
+    expect(told).to_contain_text(f"1 false alarm in {int(1 / expected.at_most)}")
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Download part.safetensors").click()
+    started.value.save_as(tmp_path / "part.safetensors")
+    detector = Detector.load(tmp_path / "part.safetensors")
+    assert detector.calibration.threshold == pytest.approx(expected.value)
+    for kind, verdict in (("good", "normal"), ("contamination", "defective")):
+        file = tmp_path / f"{kind}.png"
+        Image.fromarray(render("bottle", kind, 3)[0]).save(file)
+        page.locator("#judge-file").set_input_files(file)
+        expect(page.locator("#verdict")).to_contain_text(f"{kind}.png")
+        expect(page.locator("#verdict")).to_contain_text(verdict)
+        found = float(page.locator("#verdict").get_attribute("data-score"))
+        assert found == pytest.approx(detector.predict(file)[0].score, abs=1e-4)
+
+
+def test_photos_are_checked_as_by_python(site, watched, good_photos):
+    page = opened(watched(), site, "index.html")
+    photos = [photo_of(file.name, np.asarray(Image.open(file))) for file in good_photos[:6]]
+    blurred = np.asarray(Image.open(good_photos[0]).filter(ImageFilter.GaussianBlur(4)))
+    photos += [photo_of("blurred.png", blurred), photo_of("again.png", photos[1].image)]
+    found = page.evaluate(
+        """async (photos) => {
+            const { photoOf, findings } = await import("/js/photo-checks.js");
+            const made = photos.map(
+                ([name, pixels]) => photoOf(name, Uint8Array.from(pixels), 256, 256, 256),
+            );
+            return [findings(made), made.map((one) => one.sharpness)];
+        }""",
+        [[one.name, one.image.ravel().tolist()] for one in photos],
+    )
+    expected = findings(photos)
+    assert [(one["kind"], one["photos"]) for one in found[0]] == [
+        (one.kind, list(one.photos)) for one in expected
+    ]
+    assert {"duplicates", "blurred"} <= {one.kind for one in expected}
+    assert found[1] == pytest.approx([one.sharpness for one in photos], rel=1e-4)
 
 
 def test_it_works_offline_once_loaded(site, watched, tmp_path):

@@ -3,23 +3,32 @@
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
+from onnx import TensorProto, helper
 
 from rd4ad.export.onnx_file import model_of
 from rd4ad.export.packed import packed
-from rd4ad.inference.graph import describe
+from rd4ad.home import WEIGHTS
+from rd4ad.inference.checkpoint import read_tensors
+from rd4ad.inference.graph import build_patch_graph, describe
+from rd4ad.inference.graph_nodes import IR_VERSION, OPSET
 from rd4ad.runs.index import read_index
 from rd4ad.runs.run import Run
 from rd4ad.runs.store import read_run
 from rd4ad.scoring import IMAGE, Scoring
+from rd4ad.teach.memory import Recipe
 from rd4ad.web.explorer import tables
 from rd4ad.web.report.data import file_name
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "live/examples"
+BROWSER_ROWS = 2048
+"""Patches of a memory that is fitted in a browser: half as many as elsewhere, for its time."""
 _SHOWN_METRICS = ("image_auroc", "pixel_auroc", "aupro")
 _NO_PART = "mnist"  # detectors of digits have a tab of their own in the live demo, and no photo
 
@@ -119,6 +128,57 @@ def write_detectors(checkpoints: Sequence[Path], out: Path) -> list[str]:
         )
     _write(out / "data/detectors.json", told)
     return [str(one["name"]) for one in told]
+
+
+def write_teacher(out: Path) -> None:
+    """Write what learning in the browser needs: the teacher's patches, a search, and the recipe.
+
+    Args:
+        out: folder of the site.
+    """
+    recipe = replace(Recipe(), n_rows=BROWSER_ROWS)
+    tensors = read_tensors(WEIGHTS / f"{recipe.backbone}.safetensors")[1]
+    graph = build_patch_graph(tensors, recipe.layers, recipe.size_px, pool=recipe.pool)
+    folder = out / "detectors"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "patches.onnx").write_bytes(packed(graph).SerializeToString())
+    (folder / "search.onnx").write_bytes(search_graph().SerializeToString())
+    header, _ = recipe.checkpoint(np.zeros((1, 1), np.float32), None, {})
+    told = {
+        "recipe": asdict(recipe),
+        "side": recipe.side,
+        "sigma_px": recipe.scoring.sigma_px,
+        "header": header,
+    }
+    _write(out / "data/teach.json", told)
+
+
+def search_graph() -> onnx.ModelProto:
+    """Return a model of products of rows with others, (P, M), and each row's largest, (P, 1).
+
+    Its inputs are `rows` (P, C), `others` (M, C) and `bias` (M), which is added to every row.
+    """
+    float32 = TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Gemm", ["rows", "others", "bias"], ["products"], transB=1),
+        helper.make_node("ReduceMax", ["products"], ["best"], axes=[1], keepdims=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "search",
+        [
+            helper.make_tensor_value_info("rows", float32, ["p", "c"]),
+            helper.make_tensor_value_info("others", float32, ["m", "c"]),
+            helper.make_tensor_value_info("bias", float32, ["m"]),
+        ],
+        [
+            helper.make_tensor_value_info("products", float32, ["p", "m"]),
+            helper.make_tensor_value_info("best", float32, ["p", 1]),
+        ],
+    )
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )
 
 
 def _write(path: Path, content: Any) -> None:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from rd4ad.web.report.data import write_data
-from rd4ad.web.report.models import write_detectors, write_laboratory
+from rd4ad.web.report.models import write_detectors, write_laboratory, write_teacher
 from rd4ad.web.report.vendor import write_vendor
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -66,6 +66,7 @@ def write_site(
         _link_server(out, server)
     n_runs = write_laboratory(results, out)
     names = write_detectors(detectors, out)
+    write_teacher(out)
     is_vendored = write_vendor(out, vendor)
     return Site(out / "index.html", tuple(datasets), n_runs, tuple(names), is_vendored)
 

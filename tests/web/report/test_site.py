@@ -25,7 +25,7 @@ from rd4ad.web.report.data import file_name
 from rd4ad.web.report.site import STATIC, write_site
 from rd4ad.web.report.vendor import VendorError
 
-PAGES = {"index", "leaderboard", "category", "ablations", "laboratory", "live"}
+PAGES = {"index", "leaderboard", "category", "ablations", "laboratory", "live", "teach"}
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-/** A detector in a worker, asked by promises. */
+/** A detector in a worker, and what follows from its maps. */
+
+import { Asked } from "./worker.js";
 
 /**
  * @typedef {import("./model-file.js").About & {name: string, file?: string, examples?: string[]}} About
@@ -6,36 +8,9 @@
  *   read_ms?: number, width: number, height: number}} Judgment
  */
 
-export class Detector {
+export class Detector extends Asked {
   constructor() {
-    this.worker = new Worker("js/live-worker.js", { type: "module" });
-    /** @type {Map<number, {resolve: (value: any) => void, reject: (reason: Error) => void}>} */
-    this.waiting = new Map();
-    this.number = 0;
-    this.worker.onmessage = ({ data }) => {
-      const asked = this.waiting.get(data.number);
-      this.waiting.delete(data.number);
-      if (data.error) asked?.reject(new Error(data.error));
-      else asked?.resolve(data.answer);
-    };
-    this.worker.onerror = (event) => {
-      for (const asked of this.waiting.values()) asked.reject(new Error(event.message || "the detector's worker failed"));
-      this.waiting.clear();
-    };
-  }
-
-  /**
-   * @param {object} message
-   * @param {Transferable[]} [transfer]
-   * @returns {Promise<any>}
-   */
-  ask(message, transfer = []) {
-    this.number += 1;
-    const number = this.number;
-    return new Promise((resolve, reject) => {
-      this.waiting.set(number, { resolve, reject });
-      this.worker.postMessage({ ...message, number }, transfer);
-    });
+    super("js/live-worker.js");
   }
 
   /**

@@ -153,7 +153,7 @@ start(async () => {
     const canvas = /** @type {HTMLCanvasElement} */ (byId("overlay"));
     if (shown) {
       [canvas.width, canvas.height] = [shown.width, shown.height];
-      const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+      const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
       context.drawImage(shown, 0, 0);
       const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
       overlay(pixels, found.map, about.size_px, look());

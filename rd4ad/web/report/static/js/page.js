@@ -8,6 +8,7 @@ const PAGES = [
   ["category.html", "Category"],
   ["ablations.html", "Ablations"],
   ["laboratory.html", "Laboratory"],
+  ["teach.html", "Teach"],
   ["live.html", "Live"],
 ];
 
