@@ -178,7 +178,7 @@ def test_axe_finds_no_serious_violation_on_any_page(explorer, watched, axe, sche
     for path, heading in (PAGES | {"/live/": ""}).items():
         one = watched(
             viewport={"width": 1280, "height": 900}, color_scheme=scheme, bypass_csp=True
-        )  # axe is no script of the page; a page of its own, since leaving the demo ends its streams
+        )  # a page each: leaving the demo ends its streams
         if heading:
             one.open(explorer + path, heading)
         else:
