@@ -140,16 +140,17 @@ def main() -> None:
             raise SystemExit("this needs Chromium, and npm or --vendor")
         sizes = {path: path.stat().st_size for path in out.rglob("*") if path.is_file()}
         runtime = sum(size for path, size in sizes.items() if path.name.startswith("ort"))
-        models = sum(size for path, size in sizes.items() if path.suffix == ".onnx")
+        models = {path.stem: size for path, size in sizes.items() if path.suffix == ".onnx"}
         maps = sum(size for path, size in sizes.items() if path.suffix == ".bin")
-        rest = sum(sizes.values()) - runtime - models - maps
+        rest = sum(sizes.values()) - runtime - sum(models.values()) - maps
         rows: list[dict[str, Any]] = [
             {"case": name, "mb": round(size / 2**20, 2)}
             for name, size in (
                 ("pages, scripts, Plotly and all data", rest),
                 ("distance maps, loaded when a run is opened", maps),
                 ("runtime for WebAssembly and WebGPU, loaded by the live page", runtime),
-                ("one detector", models),
+                ("one detector", models["bottle"]),
+                ("the teacher, loaded by the page Teach", models["patches"]),
             )
         ]
         with served(out, {}) as address:
