@@ -12,6 +12,7 @@ import { start } from "./page.js";
 import { anomalyMap, largest, median } from "./scoring.js";
 
 const FOREIGN_SHARE = 0.5; // of the map above every normal image's score: another part
+const AGREE = 1e-3; // of the score, between WebAssembly and WebGPU
 const MOST = 200; // photos at once
 const MAX_MODEL_BYTES = 200 * 2 ** 20;
 
@@ -70,19 +71,41 @@ start(async () => {
   /** @param {ArrayBuffer} model */
   async function open(model) {
     byId("progress").textContent = "Starting the runtime";
-    let found;
-    try {
-      found = await detector.open(model, about.size_px, engine.value());
-    } catch (error) {
-      if (engine.value() === "wasm") throw error;
-      found = await detector.open(model, about.size_px, "wasm");
+    let found = await detector.open(model.slice(0), about.size_px, "wasm");
+    let refusal = "";
+    if (engine.value() === "webgpu") {
+      refusal = await whyNotGpu(model);
+      found = refusal ? await detector.open(model, about.size_px, "wasm") : { ...found, engine: "webgpu" };
     }
-    byId("progress").textContent = `Ready: ${about.name}, ${found.engine === "wasm" ? `WebAssembly, ${found.threads} thread${found.threads > 1 ? "s" : ""}` : "WebGPU"}`;
+    byId("progress").textContent = `Ready: ${about.name}, ${found.engine === "wasm" ? `WebAssembly, ${found.threads} thread${found.threads > 1 ? "s" : ""}` : "WebGPU"}${refusal}`;
     byId("progress").dataset.ready = about.name;
     const at = about.threshold ?? 0.5;
     threshold.input.max = String(Math.max(2 * at, 1.5));
     threshold.input.value = String(at);
     threshold.input.dispatchEvent(new Event("input"));
+  }
+
+  /**
+   * Try a model on the graphics processor, which takes over only if it gives the same score, and sooner.
+   * @param {ArrayBuffer} model
+   * @returns {Promise<string>} why it does not, in words; empty if it does
+   */
+  async function whyNotGpu(model) {
+    const pixels = Uint8Array.from({ length: about.size_px ** 2 * 3 }, (_, i) => (i * 2654435761) >>> 24);
+    const timed = async () => {
+      await detector.judgePixels(pixels.slice()); // what is compiled at first use
+      const { found, ms } = await detector.judgePixels(pixels.slice());
+      return { score: found.score, ms };
+    };
+    const plain = await timed();
+    try {
+      await detector.open(model.slice(0), about.size_px, "webgpu");
+      const tried = await timed();
+      if (Math.abs(tried.score - plain.score) > AGREE) return `: WebGPU gives another score (${tried.score.toFixed(4)}, not ${plain.score.toFixed(4)})`;
+      return tried.ms < plain.ms ? "" : `: WebGPU is slower here (${tried.ms.toFixed(0)} ms, not ${plain.ms.toFixed(0)})`;
+    } catch (error) {
+      return `: WebGPU does not run it (${error instanceof Error ? error.message.slice(0, 80) : error})`;
+    }
   }
 
   /** @param {string[]} files */
