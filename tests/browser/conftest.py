@@ -1,5 +1,6 @@
 """A real Chromium, and pages of which everything that goes wrong is written down."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ FLAGS = [
 ]  # fmt: skip
 HOME = Path(__file__).resolve().parents[2]
 LONG_MS = 60_000
+AXE_SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
 expect.set_options(timeout=LONG_MS)
 # Streamlit asks these below a page's own address and gets 404 by design.
 PROBES = re.compile(r"/\w+/_stcore/(health|host-config)$")
@@ -140,3 +142,28 @@ def _wait_for(port: int) -> None:
         else:
             return
     raise TimeoutError(f"nothing answers on {port}")
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory) -> Path:
+    """The folder with what package.json names, from npm."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed")
+    folder = tmp_path_factory.mktemp("npm")
+    shutil.copy(Path(__file__).parent / "package.json", folder)
+    done = subprocess.run(
+        [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder,
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    if done.returncode:
+        pytest.skip(f"npm cannot fetch packages here: {done.stderr[-200:]}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def axe(packages) -> str:
+    """The source of axe-core."""
+    source = (packages / "node_modules/axe-core/axe.min.js").read_bytes()
+    assert hashlib.sha256(source).hexdigest() == AXE_SHA256
+    return source.decode()

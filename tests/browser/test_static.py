@@ -6,6 +6,8 @@ import io
 import json
 import os
 import re
+import shutil
+import subprocess
 import threading
 import urllib.request
 from pathlib import Path
@@ -26,7 +28,6 @@ from rd4ad.teach.photos import findings, photo_of
 from rd4ad.teach.threshold import threshold_for
 from rd4ad.web.report.site import write_site
 from tests.browser.conftest import LONG_MS
-from tests.browser.test_visitors import axe  # noqa: F401
 
 pytestmark = pytest.mark.browser
 RESULTS, DETECTOR = HOME / "results", HOME / "results/detectors/bottle.safetensors"
@@ -345,7 +346,7 @@ def test_it_works_offline_once_loaded(site, watched, tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_violation(site, watched, axe, scheme):  # noqa: F811
+def test_axe_finds_no_serious_violation(site, watched, axe, scheme):
     one = watched(color_scheme=scheme, bypass_csp=True)
     found = []
     for name in HEADINGS:
@@ -359,3 +360,22 @@ def test_axe_finds_no_serious_violation(site, watched, axe, scheme):  # noqa: F8
             if each["impact"] in ("serious", "critical")
         ]
     assert found == []
+
+
+def test_firefox_gives_the_same_values(site, packages, tmp_path):
+    firefox = shutil.which("firefox-esr") or shutil.which("firefox")
+    if firefox is None:
+        pytest.skip("no Firefox found (Debian's package: firefox-esr)")
+    photo_file = tmp_path / "part.png"
+    Image.fromarray(render("bottle", "contamination", 3)[0]).save(photo_file)
+    shutil.copy(Path(__file__).parent / "firefox.mjs", packages)
+    done = subprocess.run(
+        ["node", "firefox.mjs", site, firefox, photo_file, *HEADINGS], cwd=packages,
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["errors"] == []
+    expected = Detector.load(DETECTOR).predict(photo_file)[0].score
+    assert told["score"] == pytest.approx(expected, abs=1e-6)
+    assert set(told["metrics"]) == {"image_auroc", "pixel_auroc", "aupro"}

@@ -4,10 +4,7 @@ Each answer is at most three clicks away. Then what a visitor without a mouse or
 needs, as far as axe-core can tell.
 """
 
-import hashlib
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,7 +14,6 @@ from tests.browser.conftest import LONG_MS
 from tests.browser.test_explorer import HOME_HEADING, PAGES
 
 pytestmark = pytest.mark.browser
-AXE_SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
 WIDE = {"viewport": {"width": 1440, "height": 1200}}
 
 
@@ -151,25 +147,6 @@ def test_a_charts_data_is_downloaded(explorer, watched):
     lines = Path(started.value.path()).read_text().splitlines()
     assert lines[0] == "series,x,y"
     assert any("SPADE" in line for line in lines)
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory) -> str:
-    """The source of axe-core, from npm."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is not installed: axe-core comes from there")
-    folder = tmp_path_factory.mktemp("npm")
-    shutil.copy(Path(__file__).parent / "package.json", folder)
-    done = subprocess.run(
-        [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder,
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    if done.returncode:
-        pytest.skip(f"axe-core cannot be had here: {done.stderr[-200:]}")
-    source = (folder / "node_modules/axe-core/axe.min.js").read_bytes()
-    assert hashlib.sha256(source).hexdigest() == AXE_SHA256
-    return source.decode()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
