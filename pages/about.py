@@ -10,6 +10,7 @@ COMMANDS = (
     ("Values of papers (hollow marks): transcribed, with their sources", "rd4ad results show"),
     ("Index, means over seeds, averages, findings of the first screen", "rd4ad results index"),
     ("Reproduced values: train and measure one category", "rd4ad train … && rd4ad evaluate …"),
+    ("Every stored metric, from the stored distance maps", "rd4ad results verify --data DATA"),
     ("95% intervals over test images, of a run that lacks them", "rd4ad results intervals"),
     ("Definitions of PRO, for maps of any program", "rd4ad score --maps DIR --data DATA …"),
     ("One-class novelty, ten classes", "rd4ad novelty --data DIR --dataset mnist --normal all"),

@@ -1,6 +1,8 @@
 """Where the explorer's pages and results are: a checkout of the repository, or an installation."""
 
+import re
 import subprocess
+from functools import lru_cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -23,3 +25,18 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""  # installed without its repository
     return done.stdout.strip()
+
+
+@lru_cache(maxsize=256)
+def has_commit(name: str) -> bool | None:
+    """Return whether the history that this package runs from holds a commit; None without one.
+
+    >>> has_commit(commit()) in (True, None), has_commit("0" * 40) in (False, None)
+    (True, True)
+    """
+    if not commit():
+        return None  # installed without its repository
+    if not re.fullmatch("[0-9a-f]{40}", name):
+        return False
+    command = ["git", "-C", str(PACKAGE), "cat-file", "-e", f"{name}^{{commit}}"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0

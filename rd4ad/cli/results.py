@@ -1,11 +1,11 @@
-"""`rd4ad results`: index, show, complete and merge stored runs."""
+"""`rd4ad results`: index, show, complete, verify and merge stored runs."""
 
 import argparse
 import sys
 from pathlib import Path
 from typing import Any
 
-from rd4ad.cli.command import add_command
+from rd4ad.cli.command import UsageError, add_command
 from rd4ad.cli.sweep import add_missing
 
 
@@ -23,12 +23,19 @@ def add_results(commands: Any) -> None:
     intervals.add_argument("runs", type=Path, nargs="+", help="run folders")
     text = "folder of categories, for the masks of runs that do not keep them"
     intervals.add_argument("--data", type=Path, default=Path("data"), help=text)
+    text = "Compute the metrics of stored runs again from their distance maps, and compare."
+    verifying = add_command(actions, "verify", _verify, text)
+    verifying.add_argument("runs", nargs="*", metavar="RUN", help="ids of runs (default: all)")
+    text = "folder of categories, for the masks of runs that do not keep them"
+    verifying.add_argument("--data", type=Path, default=Path("data"), help=text)
+    text = "every scoring of a run's grid, instead of its own alone"
+    verifying.add_argument("--grid", action="store_true", help=text)
     text = "Copy the runs of several results folders into one; nothing is overwritten."
     merging = add_command(actions, "merge", _merge, text)
     merging.add_argument("sources", type=Path, nargs="+", help="results folders to copy from")
     merging.add_argument("--into", type=Path, required=True, help="results folder to copy into")
     add_missing(actions)
-    for action in (index, show):
+    for action in (index, show, verifying):
         action.add_argument("--results", type=Path, default=Path("results"), help="results folder")
     show.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
@@ -44,6 +51,33 @@ def _index(options: argparse.Namespace) -> int:
         f"{len(found.broken)} broken runs skipped"
     )
     return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from rd4ad.runs.index import run_folders
+    from rd4ad.runs.store import read_run
+    from rd4ad.runs.verification import verify
+
+    names = options.runs or sorted(run_folders(options.results))
+    n_sound = 0
+    for name in names:
+        folder = options.results / "runs" / name
+        if not folder.is_dir():
+            raise UsageError(f"no run {name} in {options.results}")
+        try:
+            told = verify(read_run(folder), options.data, whole_grid=options.grid)
+        except ValueError as error:
+            print(f"broken   {name}: {error}")
+            continue
+        n_sound += told.is_sound
+        notes = [f"{told.n_checked} values"]
+        notes += [told.not_checked] if told.not_checked else []
+        notes += ["its commit is not in the history any more"] if told.has_commit is False else []
+        print(f"{'sound  ' if told.is_sound else 'differs'}  {name}: {'; '.join(notes)}")
+        for one in told.differences:
+            print(f"         {one.name}: stored {one.stored:.6f}, now {one.found:.6f}")
+    print(f"{n_sound} of {len(names)} runs are what their maps give")
+    return 0 if n_sound == len(names) else 1
 
 
 def _merge(options: argparse.Namespace) -> int:

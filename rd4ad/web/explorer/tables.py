@@ -11,6 +11,7 @@ from pandas.io.formats.style import Styler
 from rd4ad.catalogue import DEFAULT_METHOD, METHODS, NO_BACKBONE, title_of
 from rd4ad.config import TrainingConfig
 from rd4ad.data.one_class import PROTOCOL, TITLES
+from rd4ad.home import has_commit
 from rd4ad.runs.comparison import Difference
 from rd4ad.runs.run import Run
 from rd4ad.web.explorer.screens.leaderboard import AVERAGES, row_name
@@ -203,7 +204,8 @@ def run_card(run: Run, detector: str = "") -> dict[str, str]:
         "Fitted on": ", ".join(filter(None, schedule)) if config else "not known",
         "Scoring": ", ".join(f"{key} {value}" for key, value in record["scoring"].items()),
         "Threshold": record.get("threshold_note") or f"{record.get('threshold'):.4f}",
-        "Commit": record["commit"][:12] or "not known",
+        "Commit": (record["commit"][:12] or "not known")
+        + (", not in the history any more" if has_commit(record["commit"]) is False else ""),
         "Host": record["host_cpu"],
         "Measured in": f"{record['seconds']} s"
         + (f", peak {record['peak_mib']} MiB" if record["peak_mib"] else "")
