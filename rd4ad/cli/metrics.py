@@ -1,4 +1,4 @@
-"""`rd4ad score` and `rd4ad bench`: metrics of maps from anywhere, and what methods cost."""
+"""`rd4ad score`, `compare` and `bench`: metrics of maps, two runs, and what methods cost."""
 
 import argparse
 import json
@@ -27,6 +27,48 @@ def _score(options: argparse.Namespace) -> int:
     with Bars() as bars:
         metrics = score_maps(options.maps, options.data, options.category, on_progress=bars.counted)
     print_metrics(metrics, options.json)
+    return 0
+
+
+def add_compare(commands: Any) -> None:
+    """Add `rd4ad compare` to the command line."""
+    text = "Compare two stored runs on the same test images, with 95% intervals."
+    parser = add_command(commands, "compare", _compare, text)
+    text = "a run's id, or several of one setting with commas between them: their mean"
+    parser.add_argument("first", metavar="RUN", help=text)
+    parser.add_argument("second", metavar="RUN", help="what is subtracted, likewise")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
+    parser.add_argument("--json", action="store_true", help="print the differences as JSON")
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from rd4ad.runs.comparison import Difference, differences, mean_of, resample
+    from rd4ad.runs.store import read_run
+
+    names = [one.split(",") for one in (options.first, options.second)]
+    runs = [[read_run(options.results / "runs" / name) for name in some] for some in names]
+    found = differences(*(mean_of([resample(run) for run in some]) for some in runs))
+
+    def row(one: Difference) -> dict[str, Any]:
+        told = {"first": one.first, "second": one.second, "difference": one.difference}
+        if one.reason:
+            return told | {"reason": one.reason}
+        interval = {"ci_low": one.ci_low, "ci_high": one.ci_high}
+        return told | interval | {"is_distinguishable": one.is_distinguishable}
+
+    rows = {metric: row(one) for metric, one in found.items() if one.first == one.first}
+    if options.json:
+        print(json.dumps(rows))
+        return 0
+    print(f"{'percent':<16}{'first':>8}{'second':>8}{'difference':>12}  95% interval")
+    for metric, one in rows.items():
+        values = "".join(f"{100 * one[name]:8.1f}" for name in ("first", "second"))
+        said = one.get("reason", "")
+        if not said:
+            sure = "distinguishable" if one["is_distinguishable"] else "not distinguishable"
+            said = f"[{100 * one['ci_low']:+.1f}, {100 * one['ci_high']:+.1f}] {sure}"
+        print(f"{metric:<16}{values}{100 * one['difference']:+12.1f}  {said}")
+    print("Intervals are over the choice of test images; the spread between seeds is another one.")
     return 0
 
 

@@ -84,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     sweep.add_sweep(commands)
     detector.add_export(commands)
     metrics.add_score(commands)
+    metrics.add_compare(commands)
     metrics.add_bench(commands)
     data.add_data(commands)
     results.add_results(commands)
