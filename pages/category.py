@@ -30,7 +30,9 @@ with widgets.controls():
         "metric",
         "Changes what the dots and the comparison below show.",
     )
-    sources = widgets.choose_sources(leaderboard.SOURCES, (leaderboard.PAPER, leaderboard.OURS))
+    sources = widgets.choose_sources(
+        leaderboard.SOURCES, (leaderboard.PAPER, *leaderboard.MEASURED)
+    )
 dataset, category = leaderboard.unqualified(chosen)
 known = [] if runs is None else [index_cache.cells_of(dataset, metric)]
 known += [index_cache.published()] if dataset == leaderboard.MVTEC else []

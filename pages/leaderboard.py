@@ -49,8 +49,8 @@ cells = pd.concat([index_cache.published(), *cells] if is_mvtec else cells, igno
 cells = cells[cells["metric"] == metric]
 with st.expander("Filters: sources, sizes, methods, settings, definitions"):
     sources = widgets.choose_sources(
-        leaderboard.SOURCES if is_mvtec else (leaderboard.OURS,),
-        (leaderboard.PAPER, leaderboard.OURS) if is_mvtec else (leaderboard.OURS,),
+        leaderboard.SOURCES if is_mvtec else leaderboard.MEASURED,
+        (leaderboard.PAPER, *leaderboard.MEASURED) if is_mvtec else leaderboard.MEASURED,
     )
     left, right = st.columns(2)
     with left:

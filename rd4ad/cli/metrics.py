@@ -12,22 +12,64 @@ from rd4ad.cli.options import add_category, print_metrics
 
 def add_score(commands: Any) -> None:
     """Add `rd4ad score` to the command line."""
-    text = "Measure anomaly maps written by any program (TIFF or NPY)."
+    text = "Measure anomaly maps written by any program, and store them as a run beside the others."
     parser = add_command(commands, "score", _score, text)
     parser.add_argument(
-        "--maps", type=Path, required=True, help="folder with <type>/<stem>.tiff or .npy"
-    )
+        "--maps", type=Path, required=True,
+        help="folder with <type>/<stem>.tiff, .npy or .png, or an .npz file",
+    )  # fmt: skip
     add_category(parser)
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+    parser.add_argument("--store", action="store_true", help="store a run, marked as external")
+    parser.add_argument("--method", default="", help="with --store: the method's name")
+    text = "with --store: YAML with backbone, seed, source or note"
+    parser.add_argument("--meta", type=Path, help=text)
+    parser.add_argument(
+        "--side", type=int, default=128, help="with --store: side of the stored maps, 64 or 128 px"
+    )
+    text = "with --store: name of the dataset (default: the data folder's)"
+    parser.add_argument("--dataset", default="", help=text)
+    parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
 
 
 def _score(options: argparse.Namespace) -> int:
-    from rd4ad.evaluation.category import score_maps
+    from rd4ad.evaluation.external import score_maps, store_maps
 
+    if not options.store:
+        with Bars() as bars:
+            metrics = score_maps(
+                options.maps, options.data, options.category, on_progress=bars.counted
+            )
+        print_metrics(metrics, options.json)
+        return 0
+    if not options.method:
+        raise UsageError("--store needs --method, the name of the method that wrote the maps")
     with Bars() as bars:
-        metrics = score_maps(options.maps, options.data, options.category, on_progress=bars.counted)
-    print_metrics(metrics, options.json)
+        stored = store_maps(
+            options.maps, options.data, options.category, options.method, results=options.results,
+            dataset=options.dataset, meta=_meta(options.meta), side=options.side,
+            on_progress=bars.counted,
+        )  # fmt: skip
+    own = stored.run.metrics[stored.run.metrics["is_default"]]
+    for row in own.dropna(subset="value").to_dict("records"):
+        whole = stored.full_size[row["metric"]]
+        print(f"{row['metric']:<16} {row['value']:.4f}  (maps as they came: {whole:.4f})")
+    print(f"stored {stored.run.path}; `rd4ad results index` lists it")
     return 0
+
+
+def _meta(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected keys and values, e.g. `backbone: vit_b`")
+    return found
 
 
 def add_compare(commands: Any) -> None:

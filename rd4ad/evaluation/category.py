@@ -16,20 +16,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tifffile
 from numpy.typing import NDArray
 
 from rd4ad import metrics
 from rd4ad.data.folders import Category, DatasetError, Sample, open_category
-from rd4ad.data.images import read_images, read_mask, read_mask_for, read_masks
+from rd4ad.data.images import read_images, read_masks
 from rd4ad.home import commit
 from rd4ad.inference.detector import Detector
 from rd4ad.machine import memory_bytes, processor
-from rd4ad.metrics.category import MetricRow, category_metrics, curve_points, metric_grid
+from rd4ad.metrics.category import curve_points, metric_grid
 from rd4ad.runs.comparison import with_intervals
 from rd4ad.runs.run import Run, decode, encode
 from rd4ad.runs.store import run_id, write_run
-from rd4ad.scoring import Maps, Scoring, anomaly_maps, layers_name, scores
+from rd4ad.scoring import Scoring, anomaly_maps, layers_name, scores
 
 OnCount = Callable[[str, int, int], None]
 
@@ -162,7 +161,7 @@ def read_test(
         DatasetError: no test images, or unreadable ones (without skip_bad).
     """
     if not category.test:
-        raise DatasetError(_without_test(category))
+        raise DatasetError(without_test(category))
     read = read_images([s.path for s in category.test], size_px, skip_bad=skip_bad)
     samples = [category.test[i] for i in read.kept]
     labels = np.array([sample.label for sample in samples])
@@ -172,7 +171,8 @@ def read_test(
     return EvaluationSet(samples, labels, masks, read.skipped), read.images
 
 
-def _without_test(category: Category) -> str:
+def without_test(category: Category) -> str:
+    """Return what to say of a category without test images."""
     return f"{category.path} has no test images: expected test/<type>/*.png"
 
 
@@ -277,86 +277,3 @@ def image_table(test: EvaluationSet, image_scores: NDArray[np.float64]) -> pd.Da
             "score": image_scores,
         }
     )
-
-
-def score_maps(
-    maps: Path, data: Path, category: str, *, on_progress: OnCount | None = None
-) -> list[MetricRow]:
-    """Return the metrics of anomaly maps that any program wrote for a category's test images.
-
-    PRO is there under every definition in use, without a limit too. Masks taken for maps are
-    faultless:
-
-    >>> from tempfile import TemporaryDirectory
-    >>> from rd4ad.data.parts import write_parts
-    >>> with TemporaryDirectory() as folder:
-    ...     write_parts(folder, categories=("tile",), n_train=2, n_good=1, n_per_defect=1)
-    ...     for sample in open_category(folder, "tile").test:
-    ...         (Path(folder) / "maps" / sample.defect_type).mkdir(parents=True)
-    ...         map_file = Path(folder) / "maps" / sample.defect_type / "000.npy"
-    ...         np.save(map_file, read_mask_for(sample).astype(float))
-    ...     rows = score_maps(Path(folder) / "maps", Path(folder), "tile")
-    >>> {row["metric"]: round(row["value"], 6) for row in rows}["aupro"]
-    1.0
-
-    For test/<type>/<stem>.png the map is <type>/<stem>.tiff (or .tif, .npy), below `maps`,
-    `maps`/test or `maps`/<category>/test; a 2-D array of real numbers, higher is more anomalous, of
-    its mask's size, or square: then the mask is resized to it. The image score is the map's
-    maximum.
-
-    Raises:
-        DatasetError: a missing, unreadable or wrongly shaped map; the message names it.
-    """
-    opened = open_category(data, category)
-    if not opened.test:
-        raise DatasetError(_without_test(opened))
-    homes = [maps, maps / "test", maps / category / "test"]
-    read, masks = [], []
-    for done, sample in enumerate(opened.test, start=1):
-        found = _read_map(homes, sample)
-        read.append(found)
-        masks.append(_mask_like(sample, found))
-        if on_progress:
-            on_progress("maps", done, len(opened.test))
-    labels = np.array([sample.label for sample in opened.test])
-    values = np.array([found.max() for found in read], dtype=np.float64)
-    rows = category_metrics(read, values, labels, masks if opened.has_masks else None)
-    whole = metrics.aupro(masks, read, fpr_limit=1.0) if opened.has_masks else np.nan
-    limited = next(row for row in rows if row["metric"] == "aupro")  # undefined where it is
-    return [
-        *rows,
-        limited | {"metric": "aupro_1.0", "definition": "MVTec, no limit", "value": whole},
-    ]
-
-
-def _read_map(homes: list[Path], sample: Sample) -> Maps:
-    stem = Path(sample.name).relative_to("test").with_suffix("")
-    names = [home / f"{stem}{suffix}" for home in homes for suffix in (".tiff", ".tif", ".npy")]
-    path = next((name for name in names if name.is_file()), None)
-    if path is None:
-        raise DatasetError(f"no map of {sample.name}: expected {names[0]} (or .tif, .npy)")
-    try:
-        found = np.load(path) if path.suffix == ".npy" else tifffile.imread(path)
-    except (ValueError, OSError, tifffile.TiffFileError) as error:
-        raise DatasetError(f"{path} is not a readable map: {error}") from error
-    if found.ndim != 2 or found.dtype.kind not in "fiu":
-        raise DatasetError(f"{path}: expected a 2-D map, found {found.shape} of {found.dtype}")
-    if not np.isfinite(found).all():
-        raise DatasetError(f"{path} holds NaN or infinity: every pixel needs a finite score")
-    as_float: Maps = found.astype(np.float32, copy=False)
-    return as_float
-
-
-def _mask_like(sample: Sample, anomaly_map: Maps) -> NDArray[np.bool_]:
-    if sample.mask_path is None:
-        return np.zeros(anomaly_map.shape, bool)
-    mask = read_mask_for(sample)
-    height, width = anomaly_map.shape
-    if mask.shape == anomaly_map.shape:
-        return mask
-    if height != width:
-        raise DatasetError(
-            f"the map of {sample.name} has {anomaly_map.shape}, its mask {mask.shape}: "
-            "expected the same shape, or a square map"
-        )
-    return read_mask(sample.mask_path, width)

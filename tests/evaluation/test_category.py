@@ -9,7 +9,8 @@ from PIL import Image
 
 from rd4ad import Detector, evaluate
 from rd4ad.data.folders import open_category
-from rd4ad.evaluation.category import determined_by, read_test, score_maps
+from rd4ad.evaluation.category import determined_by, read_test
+from rd4ad.evaluation.external import score_maps
 from rd4ad.metrics import aupro, image_auroc, pixel_auroc
 from rd4ad.metrics.category import DEFINITIONS, category_metrics, metric_grid
 from rd4ad.runs.index import scan_runs

@@ -202,7 +202,12 @@ def dots(cells: pd.DataFrame, labels: Sequence[str], factor: float, unit: str) -
     """
     frame = cells.assign(label=list(labels)).sort_values("value")
     chart = _chart_base(height_px=60 + 26 * len(frame))
-    symbols = {"reported": "-open", "reproduced": "", "third-party": "-dot"}
+    symbols = {
+        "reported": "-open",
+        "reproduced": "",
+        "third-party": "-dot",
+        "external": "-open-dot",
+    }
     chart.add_scatter(
         x=frame["value"] * factor, y=frame["label"], mode="markers", showlegend=False,
         marker={

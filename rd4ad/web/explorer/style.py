@@ -9,12 +9,14 @@ BACKBONES = {
     "wide_resnet50_2": "WR50",
 }
 """Short names of backbones."""
-KIND_MARKS = {"reported": "○", "reproduced": "●", "third-party": "◌"}
-"""Hollow: a paper's; filled: measured by this code; dotted: measured by somebody else."""
+KIND_MARKS = {"reported": "○", "reproduced": "●", "third-party": "◌", "external": "◇"}
+"""Hollow: a paper's; filled: by this code; dotted: by somebody else; diamond: maps from elsewhere,
+measured by this code."""
 KIND_NAMES = {
     "reported": "○ reported by a paper",
     "reproduced": "● reproduced by this code",
     "third-party": "◌ third-party run",
+    "external": "◇ maps of another program, measured here",
 }
 
 # Okabe and Ito's colors, which stay apart for the color-blind; black would vanish on dark.

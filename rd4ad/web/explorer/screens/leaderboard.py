@@ -17,7 +17,7 @@ from rd4ad.runs.published import GROUPS, KEYS
 from rd4ad.scoring import layers_name
 from rd4ad.web.explorer.style import BACKBONES, KIND_MARKS
 
-PAPER, OURS = "RD4AD paper", "This project"
+PAPER, OURS, EXTERNAL = "RD4AD paper", "This project", "Other programs"
 MVTEC = "MVTec AD"
 METRICS = {"pixel_auroc": "Pixel AUROC", "image_auroc": "Image AUROC", "pro": "PRO"}
 PRO_DEFINITIONS = {
@@ -81,7 +81,10 @@ def measured_cells(
     cells["setting"] = _settings(cells)
     cells["metric"] = cells["metric"].mask(is_pro, "pro")
     cells["method"] = cells["method"].map(title_of)
-    cells = cells.assign(by=OURS, kind="reproduced", source=OURS, note="", stated=float("nan"))
+    is_own = cells["method"].isin([entry.title for entry in METHODS.values()])
+    who = pd.Series(OURS, cells.index).mask(~is_own, EXTERNAL)
+    kind = pd.Series("reproduced", cells.index).mask(~is_own, "external")
+    cells = cells.assign(by=who, kind=kind, source=who, note="", stated=float("nan"))
     return cells.astype({"size_px": "Int64"})[list(CELL_COLUMNS)]
 
 
@@ -143,12 +146,14 @@ def choose(
 
 
 def source_of(cells: pd.DataFrame) -> pd.Series:
-    """Return for each cell who says so, in four words: see `SOURCES`."""
+    """Return for each cell who says so, in a few words: see `SOURCES`."""
     others = cells["kind"].map({"reported": "Other papers", "third-party": "Third parties"})
-    return cells["by"].where(cells["by"].isin([PAPER, OURS]), others)
+    return cells["by"].where(cells["by"].isin([PAPER, OURS, EXTERNAL]), others)
 
 
-SOURCES = (PAPER, OURS, "Other papers", "Third parties")
+SOURCES = (PAPER, OURS, "Other papers", "Third parties", EXTERNAL)
+MEASURED = (OURS, EXTERNAL)
+"""Sources of stored runs."""
 
 
 def main_settings(cells: pd.DataFrame) -> pd.DataFrame:
@@ -185,7 +190,7 @@ def labels(cells: pd.DataFrame) -> pd.Series:
         words = [KIND_MARKS[kind], method, network, size]
         if setting != USUAL:
             words.append(f"({setting})")
-        if by not in (PAPER, OURS):
+        if by not in (PAPER, OURS, EXTERNAL):
             words.append(f"({by})")
         if metric == "pro" and not definition.startswith("not stated"):
             words.append(f"· {definition}")
