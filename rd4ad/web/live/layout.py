@@ -84,10 +84,12 @@ NAME_BUTTONS = """() => {
             const caption = button.querySelector(".caption-label");
             name(button, caption && caption.innerText);
         }
+        for (const empty of document.querySelectorAll("div.empty[aria-label]:not([role])"))
+            empty.setAttribute("role", "img");
     }, 500);
 }"""
 """To be run when the demo has loaded: examples and thumbnails have no names that say what they are,
-and a screen reader says nothing else."""
+and a screen reader says nothing else; what is empty has a name and no role that may have one."""
 OPACITY = 0.75
 BATCH_COLUMNS = ("file", "score", "verdict", "problem")
 _SNIPPET = """from gradio_client import Client, handle_file
