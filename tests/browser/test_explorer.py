@@ -176,8 +176,16 @@ def test_the_live_page_judges_an_upload_and_refuses_a_broken_file(address, watch
     chosen = page.locator("input[type=file]").first
     page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
     chosen = page.locator("input[type=file]").first
+    of_example = page.locator(".files a").first.get_attribute("href")
     chosen.set_input_files(str(good))
-    page.get_by_text("region").first.wait_for(timeout=LONG_MS)
+    page.wait_for_function(
+        """old => {
+            const link = document.querySelector(".files a");
+            return link && link.getAttribute("href") !== old;
+        }""",
+        arg=of_example,
+        timeout=LONG_MS,
+    )
     with page.expect_download() as started:
         page.get_by_text("Raw map TIFF").click()
     assert Path(started.value.path()).read_bytes()[:2] == b"II"
