@@ -30,8 +30,9 @@ with widgets.controls():
         "metric",
         "Changes what the dots and the comparison below show.",
     )
+    offered = leaderboard.sources_of(runs)
     sources = widgets.choose_sources(
-        leaderboard.SOURCES, (leaderboard.PAPER, *leaderboard.MEASURED)
+        offered, [name for name in offered if name in leaderboard.SHOWN_AT_FIRST]
     )
 dataset, category = leaderboard.unqualified(chosen)
 known = [] if runs is None else [index_cache.cells_of(dataset, metric)]

@@ -47,10 +47,14 @@ with widgets.controls():
 cells = [] if runs is None else [index_cache.cells_of(dataset, metric)]
 cells = pd.concat([index_cache.published(), *cells] if is_mvtec else cells, ignore_index=True)
 cells = cells[cells["metric"] == metric]
+offered = [
+    name
+    for name in leaderboard.sources_of(runs)
+    if is_mvtec or name in (leaderboard.OURS, leaderboard.EXTERNAL)
+]
 with st.expander("Filters: sources, sizes, methods, settings, definitions"):
     sources = widgets.choose_sources(
-        leaderboard.SOURCES if is_mvtec else leaderboard.MEASURED,
-        (leaderboard.PAPER, *leaderboard.MEASURED) if is_mvtec else leaderboard.MEASURED,
+        offered, [name for name in offered if name in leaderboard.SHOWN_AT_FIRST]
     )
     left, right = st.columns(2)
     with left:

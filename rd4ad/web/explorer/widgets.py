@@ -160,7 +160,9 @@ def choose_fixed_settings(
             own = ablations.format_value(default[name]) if name in default else ""
             at_first = own if own in texts else EVERY
             held = st.session_state.get(key, st.query_params.get(key, at_first))
-            with st.popover(f"{settings[name]}: {held}", width="content"):
+            title = settings[name].removesuffix(", px").removesuffix(" configuration")
+            shown = "mean" if held == EVERY else held  # seven of them fit a row
+            with st.popover(f"{title}: {shown}", width="content"):
                 kept = choose(
                     settings[name],
                     [EVERY, *texts],

@@ -152,8 +152,17 @@ def source_of(cells: pd.DataFrame) -> pd.Series:
 
 
 SOURCES = (PAPER, OURS, "Other papers", "Third parties", EXTERNAL)
-MEASURED = (OURS, EXTERNAL)
-"""Sources of stored runs."""
+SHOWN_AT_FIRST = (PAPER, OURS, EXTERNAL)
+
+
+def sources_of(runs: pd.DataFrame | None) -> tuple[str, ...]:
+    """Return `SOURCES`, the last one only where a run of another program is stored.
+
+    >>> sources_of(pd.DataFrame({"method": ["padim"]}))[-1]
+    'Third parties'
+    """
+    has_external = runs is not None and not runs["method"].isin(list(METHODS)).all()
+    return SOURCES if has_external else SOURCES[:-1]
 
 
 def main_settings(cells: pd.DataFrame) -> pd.DataFrame:
