@@ -30,22 +30,23 @@ with widgets.controls():
         "metric",
         "Changes what the dots and the comparison below show.",
     )
+with widgets.controls("sources"):
     offered = leaderboard.sources_of(runs)
     sources = widgets.choose_sources(
         offered, [name for name in offered if name in leaderboard.SHOWN_AT_FIRST]
+    )
+    every = st.toggle(
+        "All settings and columns",
+        key="every",
+        bind="query-params",
+        help="Otherwise there is one setting for each method, backbone and size of this project, "
+        "and the tables show their main columns.",
     )
 dataset, category = leaderboard.unqualified(chosen)
 known = [] if runs is None else [index_cache.cells_of(dataset, metric)]
 known += [index_cache.published()] if dataset == leaderboard.MVTEC else []
 cells = leaderboard.of_category(known, metric, category, sources)
 mine = pd.DataFrame() if runs is None else tables.of_category(runs, dataset, category)
-every = st.toggle(
-    "All settings and columns",
-    key="every",
-    bind="query-params",
-    help="Otherwise there is one setting for each method, backbone and size of this project, and "
-    "the tables show their main columns.",
-)
 shown = cells if every or cells.empty else leaderboard.main_settings(cells)
 
 left, right = st.columns(2)

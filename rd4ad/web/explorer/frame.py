@@ -19,8 +19,8 @@ HEAD = commit()  # once a server: what runs does not change under it
 STYLE = """
 .stMainBlockContainer {padding-top: 3rem}
 [data-testid=stCaptionContainer] {opacity: .8}
-.st-key-chips {gap: .5rem}
-.st-key-chips button {min-height: 0; padding: .15rem .5rem}
+.st-key-chips {gap: .3rem}
+.st-key-chips button {min-height: 0; padding: .15rem .35rem}
 .st-key-chips button p {font-size: .875rem}
 .st-key-findings {display: grid; grid-template-columns: repeat(auto-fill, minmax(290px, 1fr))}
 .st-key-findings > *, .st-key-findings > * > .stVerticalBlock {height: 100%}
