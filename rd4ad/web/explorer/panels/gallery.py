@@ -70,9 +70,8 @@ def show_counts(counts: Mapping[str, int], units: Units) -> None:
     rows = {"Defective": ("found", "missed defect"), "Normal": ("false alarm", "passed")}
     for title, names in rows.items():
         n = sum(counts[name] for name in names)
-        places = st.columns([2, 3, 3], vertical_alignment="center", wrap=False)
-        places[0].markdown(f"**{title}**  \n{n} images")
-        for place, name in zip(places[1:], names, strict=True):
+        st.markdown(f"**{title}**, {n} images")
+        for place, name in zip(st.columns(2, wrap=False), names, strict=True):
             with place.container(border=True):
                 st.metric(name.capitalize(), counts[name], help=MEANING[name])
                 share, low, high = rates[name]
