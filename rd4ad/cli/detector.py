@@ -12,6 +12,7 @@ from rd4ad.cli.options import (
     add_config_options,
     add_device,
     add_engine,
+    categories_in,
     check_device,
     layers,
     loaded,
@@ -28,7 +29,9 @@ def add_train(commands: Any) -> None:
     parser = add_command(
         commands, "train", _train, "Train a detector on a category's normal images."
     )
-    add_category(parser)
+    parser.add_argument("--data", type=Path, required=True, help="folder of categories")
+    text = "category, a folder below --data; or several, a,b,c or all, for one model of them all"
+    parser.add_argument("--category", required=True, help=text)
     parser.add_argument("--out", type=Path, required=True, help="checkpoint to write, .safetensors")
     add_device(parser)
     parser.add_argument("--cache-mib", type=int, default=4096, help="memory for teacher features")
@@ -60,10 +63,13 @@ def _train(options: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     if options.out.is_dir():
         raise UsageError(f"--out {options.out} is a folder: name a file in it, .safetensors")
+    categories = categories_in(options)
+    if not categories:
+        raise UsageError(f"--category {options.category!r} names none")
     with Bars() as bars:
         detector = train(
             options.data,
-            options.category,
+            categories[0] if len(categories) == 1 else categories,
             config,
             out=options.out,
             weights=options.weights,
@@ -76,7 +82,10 @@ def _train(options: argparse.Namespace) -> int:
         )
     print_skipped(detector.config["skipped"])
     threshold = detector.calibration.threshold if detector.calibration else None
+    thresholds = {name: one.threshold for name, one in detector.calibrations.items()}
     outcome = {"checkpoint": str(options.out), "threshold": threshold} | detector.config
+    if thresholds:
+        outcome["thresholds"] = thresholds
     if options.json:
         print(json.dumps(outcome))
         return 0
@@ -88,6 +97,9 @@ def _train(options: argparse.Namespace) -> int:
     if detector.calibration:
         n = len(detector.calibration.scores)
         print(f"threshold {threshold:.3f}: {config.quantile:g} quantile of {n} held-out normals")
+    elif thresholds:
+        said = ", ".join(f"{name} {value:.3f}" for name, value in thresholds.items())
+        print(f"thresholds: {said} ({config.quantile:g} quantiles of held-out normals)")
     else:
         print("no threshold: every normal image was trained on (--holdout 0)")
     return 0
@@ -145,6 +157,8 @@ def add_predict(commands: Any) -> None:
     add_engine(parser)
     text = "which overlays to write: of all as JPEG or PNG, of defective ones as JPEG, or none"
     parser.add_argument("--overlays", choices=OVERLAYS, default="jpeg", help=text)
+    text = "whose threshold counts, where the detector was trained on several categories"
+    parser.add_argument("--category", help=text)
     text = "longer side of an overlay at most"
     parser.add_argument("--overlay-px", type=int, default=OVERLAY_PX, help=text)
     parser.add_argument("--opacity", type=float, default=0.75, help="of the heatmap, 0 to 1")
@@ -162,6 +176,8 @@ def _predict(options: argparse.Namespace) -> int:
     if options.overlay_px < 32:
         raise UsageError(f"--overlay-px must be 32 or more; got {options.overlay_px}")
     detector = loaded(options)
+    if options.category:
+        detector = detector.of_category(options.category)
     with Bars() as bars:
         rows = predict_files(
             detector,

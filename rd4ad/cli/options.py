@@ -22,6 +22,22 @@ def add_category(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--category", required=True, help="category, a folder below --data")
 
 
+def categories_in(options: argparse.Namespace) -> list[str]:
+    """Return the categories that the options of `add_category` name: one, several, or all.
+
+    >>> categories_in(argparse.Namespace(data=Path("nowhere"), category="pill,bottle"))
+    ['pill', 'bottle']
+
+    Raises:
+        DatasetError: all of a folder that is not there.
+    """
+    from rd4ad.data.folders import list_categories
+
+    if options.category == "all":
+        return list_categories(options.data)
+    return [name.strip() for name in str(options.category).split(",") if name.strip()]
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add the options that say with what a teacher is run, and where."""
     parser.add_argument("--weights", type=Path, help="teacher's weight file, or a folder with it")

@@ -88,8 +88,10 @@ def evaluate(
     Raises:
         DatasetError: no such category, no test images, unreadable images (without skip_bad).
         OSError: `results` cannot be written; nothing half-written stays.
+        ValueError: a detector of several categories that are all others.
     """
     report = on_progress or (lambda stage, done, total: None)
+    detector = detector.of_category(category)
     started = time.monotonic()
     test, images = read_test(open_category(Path(data), category), detector.size_px, skip_bad)
     distances = detector.distances(images, progress=lambda d, n: report("distance maps", d, n))

@@ -240,7 +240,7 @@ class _OneClass:
         self.teacher_file = teacher_file
         self.kept, self.held = split_holdout(len(images), config.holdout, config.seed)
         counts = len(self.kept), len(self.held)
-        self.record = record_of(config, name, *counts, teacher_file["sha256"]) | {
+        self.record = record_of(config, [name], *counts, teacher_file["sha256"]) | {
             "normalisation": protocol.normalization,
             "n_train": protocol.n_train,
             "n_test": protocol.n_test,

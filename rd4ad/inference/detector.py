@@ -5,7 +5,7 @@ configuration, teacher's name and sha256, and calibration as JSON in its header.
 is not in it: fifteen categories share one teacher, which is found by name and compared by hash.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Detector:
         scoring: how distance maps are fused and scored.
         teacher_file: `name` and `sha256` of the teacher's weight file.
         calibration: scores of held-out normal images, if there were any.
+        calibrations: of a detector of several categories, the same by category; see `of_category`.
         config: the training configuration, kept for the record.
     """
 
@@ -50,6 +51,7 @@ class Detector:
         scoring: Scoring,
         teacher_file: dict[str, str],
         calibration: Calibration | None = None,
+        calibrations: Mapping[str, Calibration] | None = None,
         config: dict[str, Any] | None = None,
     ) -> None:
         self.engine = engine
@@ -57,6 +59,7 @@ class Detector:
         self.scoring = scoring
         self.teacher_file = teacher_file
         self.calibration = calibration
+        self.calibrations = dict(calibrations or {})
         self.config = config or {}
 
     def distances(
@@ -126,6 +129,31 @@ class Detector:
             distances, self.scoring, self.size_px, self.calibration, self.engine.anomaly_maps
         )
 
+    def of_category(self, category: str) -> "Detector":
+        """Return this detector with the threshold of one of its categories, sharing the engine.
+
+        A detector of one category is returned as it is. Saved, what is returned is a checkpoint of
+        that category alone, which export, the live demo and others take as any.
+
+        Raises:
+            ValueError: it was trained on several categories, and this is none of them.
+        """
+        trained_on = self.config.get("categories", [category])
+        if category not in trained_on:
+            raise ValueError(
+                f"this detector was trained on {', '.join(trained_on)}, not on {category!r}"
+            )
+        if "categories" not in self.config:
+            return self
+        return Detector(
+            self.engine,
+            size_px=self.size_px,
+            scoring=self.scoring,
+            teacher_file=self.teacher_file,
+            calibration=self.calibrations.get(category, self.calibration),
+            config=self.config | {"category": category},
+        )
+
     def with_scoring(self, **changes: Any) -> "Detector":
         """Return a detector that shares this one's engine and scores otherwise, uncalibrated."""
         return Detector(
@@ -162,6 +190,7 @@ class Detector:
             "scoring": asdict(self.scoring),
             "teacher_file": self.teacher_file,
             "calibration": asdict(self.calibration) if self.calibration else None,
+            "calibrations": {name: asdict(one) for name, one in self.calibrations.items()},
             "config": self.config,
             "float16": self.engine.float16,
         }
@@ -274,7 +303,10 @@ class Detector:
             size_px=header["size_px"],
             scoring=Scoring(**header["scoring"]),
             teacher_file=header["teacher_file"],
-            calibration=Calibration(**{**kept, "scores": tuple(kept["scores"])}) if kept else None,
+            calibration=_calibration(kept) if kept else None,
+            calibrations={
+                name: _calibration(one) for name, one in header.get("calibrations", {}).items()
+            },
             config=header["config"] if "config" in header else {"category": header["category"]},
         )
 
@@ -298,3 +330,7 @@ class Detector:
 
         engine, file = official_engine(Path(checkpoint), backbone, weights=weights, device=device)
         return cls(engine, size_px=size_px, scoring=Scoring(), teacher_file=file)
+
+
+def _calibration(kept: dict[str, Any]) -> Calibration:
+    return Calibration(**{**kept, "scores": tuple(kept["scores"])})

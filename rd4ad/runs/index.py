@@ -187,6 +187,8 @@ def variant(record: dict[str, Any]) -> str:
     usual = asdict(TrainingConfig(method=method, holdout=0.0))
     own = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items() if k in _VARIANT}
     said = [words(own[k]) for k, words in _VARIANT.items() if k in own and own[k] != usual[k]]
+    if "categories" in config:
+        said.insert(0, f"multi-class of {len(config['categories'])}")
     stop = config.get("stop", {})
     said += [f"{k.replace('_', ' ')} {v:g}" for k, v in stop.items() if v is not None]
     return ", ".join(said)

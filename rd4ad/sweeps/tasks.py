@@ -145,7 +145,7 @@ def plan_tasks(cells: Sequence[Cell], study: Study) -> list[Task]:
         if cell.category not in counts:
             counts[cell.category] = n_normal(study, cell.category)
         kept, held = split_holdout(counts[cell.category], config.holdout, config.seed)
-        record = record_of(config, cell.category, len(kept), len(held), hashes[backbone])
+        record = record_of(config, [cell.category], len(kept), len(held), hashes[backbone])
         found = run_id(
             run_identity(
                 config.method, backbone, config.size_px, record | {"skipped": []},

@@ -1,8 +1,9 @@
-"""Train a method on the normal images of one category, and write its checkpoint."""
+"""Train a method on the normal images of one category or several, and write its checkpoint."""
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from rd4ad.catalogue import DEFAULT_METHOD
 from rd4ad.config import Stop, TrainingConfig
-from rd4ad.data.folders import open_category, split_holdout
+from rd4ad.data.folders import Sample, open_category, split_holdout
 from rd4ad.data.images import read_images
 from rd4ad.inference.checkpoint import checked_name, replace_file
 from rd4ad.inference.detector import Detector
@@ -26,7 +27,7 @@ from rd4ad.training.session import OnProgress, Reporter, Session, remove_states
 
 def train(
     data: str | Path,
-    category: str,
+    category: str | Sequence[str],
     config: TrainingConfig | None = None,
     *,
     out: str | Path,
@@ -40,6 +41,10 @@ def train(
     on_epoch: Callable[[Detector, int], bool] | None = None,
 ) -> Detector:
     """Train on `category`/train/good below `data`, write the checkpoint `out`, return the detector.
+
+    With several categories, one model learns all of them, the setting called multi-class (You et
+    al., UniAD, NeurIPS 2022): no image says of what it is, neither in training nor later. Only the
+    threshold is a category's own; see `Detector.of_category`.
 
     >>> from tempfile import TemporaryDirectory
     >>> from rd4ad.data.parts import write_parts
@@ -55,7 +60,7 @@ def train(
 
     Args:
         data: folder of categories in MVTec layout.
-        category: folder name below it.
+        category: folder name below it, or several.
         config: see `TrainingConfig`; the released settings by default.
         out: checkpoint to write, ending in .safetensors.
         weights: file or folder of the teacher's weights; see `find_weights`.
@@ -79,17 +84,14 @@ def train(
     config, out = config or TrainingConfig(), checked_name(out, ".safetensors")
     _check(config, store, stop)
     report = Reporter(on_progress)
-    samples = open_category(Path(data), category).train
+    names = [category] if isinstance(category, str) else sorted(set(category))
+    samples = {name: open_category(Path(data), name).train for name in names}
     _check_writable(out)
-    read = read_images(
-        [sample.path for sample in samples],
-        config.size_px,
-        skip_bad=skip_bad,
-        progress=lambda done, total: report("reading", done, total),
-    )
-    kept, held = split_holdout(len(read.images), config.holdout, config.seed)
+    normal = _read(samples, config, skip_bad, report)
+    kept = np.concatenate([one.kept for one in normal.values()])
+    held = np.concatenate([one.held for one in normal.values()])
     teacher, teacher_file = teacher_of(str(config.backbone), weights)
-    record = record_of(config, category, len(kept), len(held), teacher_file["sha256"])
+    record = record_of(config, names, len(kept), len(held), teacher_file["sha256"])
     record["n_threads"] = torch.get_num_threads()
     if torch.device(device).type == "cuda":
         record["device"] = torch.cuda.get_device_name(device)
@@ -112,23 +114,58 @@ def train(
 
     with Session(
         config, out, record, device=device, cache_mib=cache_mib, report=report,
-        stop=stop, held=read.images[held], on_epoch=after_epoch,
+        stop=stop, held=held, on_epoch=after_epoch,
     ) as session:  # fmt: skip
-        method.fit(read.images[kept], session)
+        method.fit(kept, session)
     if stop:
         record["epochs_done"] = session.epochs_done
     round_weights(method.fitted_parts(), store)  # what is calibrated is what will be loaded
     record |= {
         "final_loss": session.final_loss,  # None: fitted in one pass
-        "skipped": list(read.skipped),
+        "skipped": [message for one in normal.values() for message in one.skipped],
         "seconds": round(time.monotonic() - started, 1),
     }
     detector = detector_so_far()
     if len(held):
-        detector.calibration = calibrate(detector, read.images[held], config.quantile)
+        own = {name: calibrate(detector, normal[name].held, config.quantile) for name in names}
+        if len(names) > 1:
+            detector.calibrations = own
+        else:
+            detector.calibration = own[names[0]]
     detector.save(out, store=store)
     remove_states(out)
     return detector
+
+
+@dataclass(frozen=True)
+class _Normal:
+    """A category's normal images (N, S, S, 3), to learn from and held out, and what was skipped."""
+
+    kept: NDArray[np.uint8]
+    held: NDArray[np.uint8]
+    skipped: tuple[str, ...]
+
+
+def _read(
+    samples: dict[str, tuple[Sample, ...]], config: TrainingConfig, skip_bad: bool, report: Reporter
+) -> dict[str, _Normal]:
+    """Read the categories' images and hold out the configured share of each."""
+    total, before, found = sum(map(len, samples.values())), 0, {}
+
+    def on_image(before: int, done: int, n: int) -> None:
+        report("reading", before + done, total)
+
+    for name, mine in samples.items():
+        read = read_images(
+            [sample.path for sample in mine],
+            config.size_px,
+            skip_bad=skip_bad,
+            progress=partial(on_image, before),
+        )
+        before += len(mine)
+        kept, held = split_holdout(len(read.images), config.holdout, config.seed)
+        found[name] = _Normal(read.images[kept], read.images[held], read.skipped)
+    return found
 
 
 def _check(config: TrainingConfig, store: str, stop: Stop | None) -> None:
@@ -165,16 +202,20 @@ def new_method(config: TrainingConfig, record: dict[str, Any], teacher: Teacher 
 
 
 def record_of(
-    config: TrainingConfig, category: str, n_images: int, n_held_out: int, teacher_sha256: str
+    config: TrainingConfig,
+    categories: Sequence[str],
+    n_images: int,
+    n_held_out: int,
+    teacher_sha256: str,
 ) -> dict[str, Any]:
     """Return all that determines a training, as its checkpoint and runs record it.
 
-    >>> record_of(TrainingConfig(seed=3), "nut", 10, 0, "")["seed"]
-    3
+    >>> record_of(TrainingConfig(seed=3), ["nut", "tile"], 10, 0, "")["category"]
+    'nut+tile'
 
     Args:
         config: the settings.
-        category: the folder's name.
+        categories: names of the folders; one, or several in the multi-class setting.
         n_images: normal images trained on.
         n_held_out: held-out normal images.
         teacher_sha256: of the teacher's weight file; empty without one.
@@ -183,11 +224,12 @@ def record_of(
     return (
         asdict(config)
         | {
-            "category": category,
+            "category": "+".join(categories),
             "n_images": n_images,
             "n_held_out": n_held_out,
             "teacher_sha256": teacher_sha256,
         }
+        | ({"categories": list(categories)} if len(categories) > 1 else {})
         | ({"settings": settings} if settings else {})
     )
 
