@@ -1,6 +1,6 @@
 """Measure a detector, or maps from anywhere, on a category's test images, and store the run.
 
-A run keeps its distance maps, rounded to 16 bits. Every metric of the run is computed from the
+A run keeps its distance maps, rounded. Every metric of the run is computed from the
 rounded ones, so that whoever reads the run folder gets the same metrics again, without a model.
 """
 
@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from rd4ad import metrics
 from rd4ad.data.folders import Category, DatasetError, Sample, open_category
 from rd4ad.data.images import read_images, read_masks
+from rd4ad.evaluation.rounding import rounded
 from rd4ad.home import commit
 from rd4ad.inference.detector import Detector
 from rd4ad.machine import memory_bytes, processor
 from rd4ad.metrics.category import curve_points, metric_grid
 from rd4ad.runs.comparison import with_intervals
-from rd4ad.runs.run import Run, decode, encode
+from rd4ad.runs.run import Run
 from rd4ad.runs.store import run_id, write_run
 from rd4ad.scoring import Scoring, anomaly_maps, layers_name, scores
 
@@ -95,7 +96,7 @@ def evaluate(
     started = time.monotonic()
     test, images = read_test(open_category(Path(data), category), detector.size_px, skip_bad)
     distances = detector.distances(images, progress=lambda d, n: report("distance maps", d, n))
-    kept = {layer: decode(*encode(stack)) for layer, stack in distances.items()}
+    kept, bits = rounded(distances, detector.scoring, detector.size_px, test.labels, test.masks)
     rows = metric_grid(
         kept, test.labels, test.masks, detector.scoring, detector.size_px,
         lambda done, total: report("metrics", done, total),
@@ -117,6 +118,7 @@ def evaluate(
         kept,
         test.masks if keep_masks else None,
         pixels,
+        bits=bits,
     )
 
 

@@ -1,9 +1,6 @@
-"""Anomaly maps that any program wrote: read, measured, and stored as a run like any other.
+"""Anomaly maps that any program wrote: measured, and stored as a run like any other.
 
-Maps are found by the name of their test image: for test/<type>/<stem>.png the map is
-<type>/<stem>.tiff (or .tif, .npy, .png), below the folder, its `test`, its `<category>/test` (as
-MVTec's evaluation code has them) or its `images` (as anomalib saves them); or all maps are one
-array `maps` (N, H, W) of an .npz file, in the order of its `names`, or of the sorted test images.
+How they are found: see `rd4ad.evaluation.map_files`.
 """
 
 import hashlib
@@ -16,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -31,9 +27,11 @@ from rd4ad.evaluation.category import (
     image_table,
     without_test,
 )
+from rd4ad.evaluation.map_files import read_maps
+from rd4ad.evaluation.rounding import rounded
 from rd4ad.metrics.category import MetricRow, category_metrics, curve_points, metric_grid
 from rd4ad.runs.comparison import with_intervals
-from rd4ad.runs.run import Run, decode, encode
+from rd4ad.runs.run import Run
 from rd4ad.runs.store import run_id, write_run
 from rd4ad.scoring import IMAGE, Maps, Scoring, anomaly_maps
 
@@ -41,7 +39,6 @@ SIDES = (64, 128)
 """Sides in pixels at which maps may be stored."""
 _SIZE_PX = 256  # of masks and of the maps that are measured
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .+_-]{0,39}")
-_SUFFIXES = (".tiff", ".tif", ".npy", ".png")
 _META = {"backbone": str, "seed": int, "source": str, "note": str}
 """What metadata may say, and its kind."""
 
@@ -66,7 +63,7 @@ def score_maps(
     >>> {row["metric"]: round(row["value"], 6) for row in rows}["aupro"]
     1.0
 
-    How maps are found, see this module; each is a 2-D array of real numbers, higher is more
+    How maps are found, see `map_files`; each is a 2-D array of real numbers, higher is more
     anomalous, of its mask's size, or square: then the mask is resized to it. The image score is the
     map's maximum.
 
@@ -92,31 +89,8 @@ def score_maps(
     ]
 
 
-def _read_map(homes: list[Path], sample: Sample) -> Maps:
-    stem = Path(sample.name).relative_to("test").with_suffix("")
-    names = [home / f"{stem}{suffix}" for home in homes for suffix in _SUFFIXES]
-    path = next((name for name in names if name.is_file()), None)
-    if path is None:
-        raise DatasetError(f"no map of {sample.name}: expected {names[0]} (or .tif, .npy, .png)")
-    try:
-        if path.suffix == ".npy":
-            found = np.load(path, allow_pickle=False)
-        elif path.suffix == ".png":
-            found = np.asarray(Image.open(path))
-        else:
-            found = tifffile.imread(path)
-    except (ValueError, OSError, tifffile.TiffFileError) as error:
-        raise DatasetError(f"{path} is not a readable map: {error}") from error
-    return _checked(found, str(path))
-
-
-def _checked(found: NDArray[Any], where: str) -> Maps:
-    if found.ndim != 2 or found.dtype.kind not in "fiu":
-        raise DatasetError(f"{where}: expected a 2-D map, found {found.shape} of {found.dtype}")
-    if not np.isfinite(found).all():
-        raise DatasetError(f"{where} holds NaN or infinity: every pixel needs a finite score")
-    as_float: Maps = found.astype(np.float32, copy=False)
-    return as_float
+def _read_all(maps: Path, opened: Category) -> list[Maps]:
+    return list(read_maps(maps, opened.path.name, [sample.name for sample in opened.test]))
 
 
 def _mask_like(sample: Sample, anomaly_map: Maps) -> NDArray[np.bool_]:
@@ -132,42 +106,6 @@ def _mask_like(sample: Sample, anomaly_map: Maps) -> NDArray[np.bool_]:
             "expected the same shape, or a square map"
         )
     return read_mask(sample.mask_path, width)
-
-
-def _read_all(source: Path, opened: Category) -> list[Maps]:
-    """Return a map for every test image, in order."""
-    if source.suffix == ".npz":
-        return _from_npz(source, opened)
-    homes = [source, source / "test", source / opened.path.name / "test", source / "images"]
-    return [_read_map(homes, sample) for sample in opened.test]
-
-
-def _from_npz(source: Path, opened: Category) -> list[Maps]:
-    try:
-        with np.load(source, allow_pickle=False) as arrays:
-            if "maps" not in arrays:
-                raise DatasetError(f"{source} lacks the array 'maps'; it has {arrays.files}")
-            stack = arrays["maps"]
-            names = [str(name) for name in arrays["names"]] if "names" in arrays else None
-    except (OSError, ValueError, EOFError) as error:
-        raise DatasetError(f"{source} is not a readable .npz file: {error}") from error
-    wanted = [sample.name for sample in opened.test]
-    if stack.ndim != 3 or len(stack) != len(wanted):
-        raise DatasetError(
-            f"{source}: expected maps ({len(wanted)}, H, W), one a test image; found {stack.shape}"
-        )
-    places = list(range(len(wanted)))
-    if names is not None:
-        known = {_stem(name): place for place, name in enumerate(names)}
-        missing = [name for name in wanted if _stem(name) not in known]
-        if missing:
-            raise DatasetError(f"{source}: its names lack {missing[0]}")
-        places = [known[_stem(name)] for name in wanted]
-    return [_checked(stack[place], f"{source}, map {place}") for place in places]
-
-
-def _stem(name: str) -> str:
-    return str(Path(name.removeprefix("test/")).with_suffix(""))
 
 
 @dataclass(frozen=True)
@@ -197,12 +135,12 @@ def store_maps(
 ) -> Stored:
     """Measure maps of another program and store them as a run, which every page shows as external.
 
-    The maps are kept as 16-bit codes at `side` pixels, and the run's metrics are those of what is
-    kept, so that they can be verified; the image scores are the maxima of the maps as they came.
-    Maps are shifted so that the least value is 0, which changes no ranking.
+    The maps are kept as codes of 12 to 16 bits at `side` pixels, and the run's metrics are those of
+    what is kept, so that they can be verified; the image scores are the maxima of the maps as they
+    came. Maps are shifted so that the least value is 0, which changes no ranking.
 
     Args:
-        maps: folder or .npz file; see this module.
+        maps: folder or .npz file; see `map_files`.
         data: folder of categories.
         category: one of them, whose test images the maps are of.
         method: its name, as the pages show it.
@@ -231,11 +169,9 @@ def store_maps(
     least = min(float(one.min()) for one in read)
     peaks = np.array([float(one.max()) - least for one in read], np.float32)
     small = np.stack([_resized(one - least, side) for one in read])
-    kept = {
-        layer: decode(*encode(stack))
-        for layer, stack in {IMAGE: peaks[:, None, None], 1: small}.items()
-    }
     scoring = Scoring(layers=(1,), sigma_px=0.0, score="image")
+    found = {IMAGE: peaks[:, None, None], 1: small}
+    kept, bits = rounded(found, scoring, _SIZE_PX, labels, masks)
     rows = metric_grid(kept, labels, masks, scoring, _SIZE_PX, _counted(on_progress))
     shown = anomaly_maps(kept, scoring, _SIZE_PX)
     image_scores = kept[IMAGE][:, 0, 0].astype(np.float64)
@@ -267,7 +203,7 @@ def store_maps(
     table = with_intervals(pd.DataFrame(rows), identity["scoring"], labels, image_scores, pixels)
     run = write_run(
         results, record | host_record(), table, image_table(test, image_scores),
-        curve_points(labels, image_scores, masks, shown), kept, None, pixels,
+        curve_points(labels, image_scores, masks, shown), kept, None, pixels, bits=bits,
     )  # fmt: skip
     whole = category_metrics(
         read,

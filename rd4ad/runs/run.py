@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from pyarrow import ArrowException
 
 from rd4ad.data.archives import UNREADABLE
 from rd4ad.metrics import PixelStatistics
+from rd4ad.runs.packing import from_planes
 
 METRIC_COLUMNS = (
     "layers", "fusion", "smoothing", "metric", "definition", "value", "ci_low", "ci_high", "reason",
 )  # fmt: skip
 IMAGE_COLUMNS = ("image", "defect_type", "label", "score")
 CURVE_COLUMNS = ("curve", "x", "y", "threshold")
+MOST_BITS = 16
+"""Of the codes of distance maps."""
 _DAMAGED = (  # what damaged JSON, CSV, Parquet and zip files raise; each was seen
-    *UNREADABLE, KeyError, MemoryError, ArrowException,
+    *UNREADABLE, LZMAError, KeyError, MemoryError, ArrowException,
 )  # fmt: skip
 
 
@@ -67,7 +71,7 @@ class Run:
         with naming_damaged_file(self.path / "distances.npz"):
             layers = sorted(int(key.removeprefix("layer")) for key in arrays if "layer" in key)
             steps = {k: np.float32(arrays[f"scale{k}"]) for k in layers}
-            return {k: arrays[f"layer{k}"] for k in layers}, steps
+            return {k: from_planes(arrays[f"layer{k}"]) for k in layers}, steps
 
     def masks(self) -> NDArray[np.bool_] | None:
         """Return the masks (N, S, S), True where defective; None where the run keeps none."""
@@ -122,25 +126,38 @@ class Run:
             return {key: arrays[key] for key in arrays if key.startswith(starts)}
 
 
-def encode(stack: NDArray[np.floating]) -> tuple[NDArray[np.uint16], np.float32]:
-    """Return a non-negative array as 16-bit codes and the step between them, its maximum / 65535.
+def encode(
+    stack: NDArray[np.floating], bits: int = MOST_BITS
+) -> tuple[NDArray[np.uint16], np.float32]:
+    """Return a non-negative array as codes of so many bits and the step between them.
 
     >>> codes, step = encode(np.array([0.0, 0.5, 1.0]))
     >>> codes.tolist()
     [0, 32768, 65535]
 
-    Half as large as float32, and 8 to 16 times finer than float16 where distance maps have their
-    values. Rounding to float16 moved an image AUROC by 4e-4 (docs/LOG.md). Values below zero, which
-    are cosines rounded to over one, become zero.
+    The step is the maximum / (2 ** bits - 1). Even 16 bits are half as large as float32, and 8 to
+    16 times finer than float16 where distance maps have their values. Rounding to float16 moved an
+    image AUROC by 4e-4 (docs/LOG.md). Values below zero, which are cosines rounded to over one,
+    become zero.
 
     Raises:
         ValueError: a value is not finite.
     """
     if not np.isfinite(stack).all():
         raise ValueError("distance maps hold NaN or infinity; nothing is stored")
-    step = np.float32(stack.max() / 65535)
+    step = np.float32(stack.max() / (2**bits - 1))
     step = step if step > 0 else np.float32(1)
     return np.rint(np.maximum(stack, 0) / step).astype(np.uint16), step
+
+
+def bits_of(layers: Iterable[int], finest: int) -> dict[int, int]:
+    """Return the bits of the codes of some layers: `finest` of the finest map, 16 of others.
+
+    >>> bits_of([0, 1, 2], 12)  # 0: an image's own score
+    {0: 16, 1: 12, 2: 16}
+    """
+    found = dict.fromkeys(layers, MOST_BITS)
+    return found | {min(filter(None, found)): finest}
 
 
 def decode(codes: NDArray[np.uint16], step: np.float32) -> NDArray[np.float32]:

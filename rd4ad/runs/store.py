@@ -4,7 +4,8 @@
                           metrics.csv       every metric under every scoring (see `METRIC_COLUMNS`)
                           images.parquet    one row a test image (see `IMAGE_COLUMNS`)
                           curves.parquet    ROC, PR and PRO points (see `CURVE_COLUMNS`)
-                          distances.npz     distance maps "layer1".. (N, h, w) as 16-bit codes,
+                          distances.npz     distance maps "layer1".. as codes of 12 to 16 bits,
+                                            their lower and upper bytes (2, N, h, w), "scale1"..,
                                             and "masks" where their license lets them be kept
                           statistics.npz    histograms of each image's pixels, from which pixel
                                             metrics of resamples follow; where there were masks
@@ -33,11 +34,14 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from rd4ad.metrics import PixelStatistics
+from rd4ad.runs.packing import to_planes, write_arrays, write_table
 from rd4ad.runs.run import (
     CURVE_COLUMNS,
     IMAGE_COLUMNS,
     METRIC_COLUMNS,
+    MOST_BITS,
     Run,
+    bits_of,
     encode,
     naming_damaged_file,
     own_rows,
@@ -79,6 +83,8 @@ def write_run(
     distances: Mapping[int, NDArray[np.floating]],
     masks: NDArray[np.bool_] | None = None,
     statistics: PixelStatistics | None = None,
+    *,
+    bits: int = MOST_BITS,
 ) -> Run:
     """Write a run folder below `results`/runs and return the run as read back.
 
@@ -107,6 +113,7 @@ def write_run(
         distances: distance maps (N, h, w) by layer.
         masks: (N, S, S), True where defective; only where their license lets them be kept.
         statistics: histograms of the images' pixels, which are metrics and no content.
+        bits: of the codes that the finest layer's distance maps are kept as; see `bits_of`.
 
     Raises:
         ValueError: columns or keys are missing, or the run is there with other metrics.
@@ -125,12 +132,14 @@ def write_run(
         text = json.dumps({"schema": SCHEMA, **record}, indent=1, sort_keys=True, allow_nan=False)
         (beside / "run.json").write_text(text + "\n")
         with_columns(metrics, METRIC_COLUMNS).to_csv(beside / "metrics.csv", index=False)
-        with_columns(images, IMAGE_COLUMNS).to_parquet(beside / "images.parquet", index=False)
-        with_columns(curves, CURVE_COLUMNS).to_parquet(beside / "curves.parquet", index=False)
+        write_table(beside / "images.parquet", with_columns(images, IMAGE_COLUMNS))
+        write_table(beside / "curves.parquet", with_columns(curves, CURVE_COLUMNS))
         arrays: dict[str, Any] = {} if masks is None else {"masks": masks}
+        each = bits_of(distances, bits)
         for layer, stack in distances.items():
-            arrays[f"layer{layer}"], arrays[f"scale{layer}"] = encode(stack)
-        np.savez_compressed(beside / "distances.npz", **arrays)
+            codes, arrays[f"scale{layer}"] = encode(stack, each[layer])
+            arrays[f"layer{layer}"] = to_planes(codes)
+        write_arrays(beside / "distances.npz", arrays)
         if statistics is not None:
             _write_statistics(beside, statistics)
         beside.replace(target)
@@ -141,7 +150,7 @@ def write_run(
 
 def _write_statistics(folder: Path, statistics: PixelStatistics) -> None:
     with _replacing(folder / "statistics.npz") as beside:
-        np.savez_compressed(beside, **asdict(statistics))
+        write_arrays(beside, asdict(statistics))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from rd4ad import Detector, evaluate
 from rd4ad.data.folders import open_category
 from rd4ad.evaluation.category import determined_by, read_test
 from rd4ad.evaluation.external import score_maps
+from rd4ad.evaluation.rounding import FEWEST_BITS, rounded
 from rd4ad.metrics import aupro, image_auroc, pixel_auroc
 from rd4ad.metrics.category import DEFINITIONS, category_metrics, metric_grid
 from rd4ad.runs.index import scan_runs
@@ -209,3 +210,24 @@ def test_a_run_keeps_its_id_from_before_there_was_a_choice_of_precision(tiny_che
     assert determined_by(detector, "parts", "part") == now
     detector.config["precision"] = "bfloat16"
     assert determined_by(detector, "parts", "part") != now
+
+
+def test_maps_are_rounded_as_far_as_no_metric_moves():
+    rng = np.random.default_rng(0)
+    labels, masks = np.array([0, 0, 1, 1]), np.zeros((4, 32, 32), bool)
+    masks[2:, 8:16, 8:20] = True
+    fine, coarse = (rng.random((4, side, side)) < 0.1 for side in (16, 8))  # exact in any bits
+    maps = {1: fine.astype(np.float32), 2: coarse.astype(np.float32) + rng.random((4, 8, 8))}
+    kept, bits = rounded(maps, Scoring(layers=(1, 2)), 32, labels, masks)
+    assert bits == FEWEST_BITS
+    np.testing.assert_array_equal(kept[1], maps[1])
+    assert 0 < np.abs(kept[2] - maps[2]).max() < maps[2].max() / 2**16
+
+
+def test_maps_keep_the_bits_on_which_a_ranking_hangs():
+    labels, masks = np.array([0, 0, 1, 1]), None
+    maps = np.random.default_rng(0).random((4, 8, 8)).astype(np.float32)
+    maps[:, 0, 0] = 50.0, 1.5, 50.003, 100.0  # the first and the third image nearly tie
+    kept, bits = rounded({1: maps}, Scoring(layers=(1,), sigma_px=0.0), 32, labels, masks)
+    assert bits > FEWEST_BITS
+    assert kept[1][0].max() < kept[1][2].max()

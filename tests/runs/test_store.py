@@ -97,11 +97,11 @@ def test_a_run_without_intervals_gains_them_once_and_keeps_its_metrics(tmp_path)
 def test_a_full_disk_leaves_a_run_without_intervals_as_it_was(tmp_path, monkeypatch):
     old = write_run(tmp_path, *parts())
 
-    def fill_the_disk(file, **_arrays):
+    def fill_the_disk(file, _arrays):
         file.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez_compressed", fill_the_disk)
+    monkeypatch.setattr(store, "write_arrays", fill_the_disk)
     with pytest.raises(OSError, match="No space left"):
         write_run(tmp_path, *with_interval(parts()), statistics=histograms())
     assert {p.name for p in old.path.iterdir()} == set(store._FILES)
@@ -117,11 +117,36 @@ def test_statistics_of_other_images_or_other_shapes_are_reported(tmp_path):
         run.check()
 
 
-def test_rounding_distances_twice_is_rounding_them_once():
+@pytest.mark.parametrize("bits", [12, 13, 16])
+def test_rounding_distances_twice_is_rounding_them_once(bits):
     stack = np.random.default_rng(0).random((3, 8, 8)).astype(np.float32) * 1.7
-    once = decode(*encode(stack))
-    np.testing.assert_array_equal(decode(*encode(once)), once)
-    assert np.abs(once - stack).max() <= stack.max() / 65535 / 2 * 1.01
+    once = decode(*encode(stack, bits))
+    np.testing.assert_array_equal(decode(*encode(once, bits)), once)
+    assert np.abs(once - stack).max() <= stack.max() / (2**bits - 1) / 2 * 1.01
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_a_run_gives_its_finest_maps_rounded_to_its_bits_and_others_to_sixteen(tmp_path, bits):
+    record, metrics, images, curves, _ = parts()
+    rng = np.random.default_rng(1)
+    maps = {
+        layer: rng.random((2, side, side), np.float32) for layer, side in ((0, 1), (2, 9), (3, 5))
+    }
+    run = write_run(tmp_path, record, metrics, images, curves, maps, bits=bits)
+    np.testing.assert_array_equal(run.distances()[2], decode(*encode(maps[2], bits)))
+    for whole in (0, 3):
+        np.testing.assert_array_equal(run.distances()[whole], decode(*encode(maps[whole])))
+    assert run.codes()[0][2].max() == 2**bits - 1
+
+
+def test_codes_that_were_stored_whole_are_read_as_before(tmp_path):
+    run = write_run(tmp_path, *parts())
+    codes, steps = run.codes()
+    older = {f"layer{k}": stack for k, stack in codes.items()}
+    older |= {f"scale{k}": step for k, step in steps.items()}
+    np.savez_compressed(run.path / "distances.npz", **older)
+    for layer, stack in run.distances().items():
+        np.testing.assert_array_equal(stack, decode(codes[layer], steps[layer]))
 
 
 def test_the_same_run_again_changes_nothing_and_other_metrics_are_refused(tmp_path):
@@ -157,7 +182,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
     def fill_the_disk(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez_compressed", fill_the_disk)
+    monkeypatch.setattr(store, "write_arrays", fill_the_disk)
     with pytest.raises(OSError, match="No space left"):
         write_run(tmp_path, *parts())
     assert list((tmp_path / "runs").iterdir()) == []
