@@ -148,6 +148,8 @@ class Stop:
         return len(held_losses) - 1 - held_losses.index(min(held_losses)) >= self.patience
 
 
+KEPT_SECONDS = 3600
+"""How long a server keeps what a visitor sent, and what was made of it."""
 OVERLAYS = ("jpeg", "png", "defective", "none")
 """Which overlays `predict` writes: of every image, as JPEG of defective ones alone, or none."""
 OVERLAY_PX = 1024

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
 from rd4ad import metrics
 from rd4ad.catalogue import METHODS, NO_BACKBONE
@@ -27,7 +26,7 @@ from rd4ad.evaluation.category import (
     image_table,
     without_test,
 )
-from rd4ad.evaluation.map_files import read_maps
+from rd4ad.evaluation.map_files import read_maps, resized
 from rd4ad.evaluation.rounding import rounded
 from rd4ad.metrics.category import MetricRow, category_metrics, curve_points, metric_grid
 from rd4ad.runs.comparison import with_intervals
@@ -168,7 +167,7 @@ def store_maps(
     masks = read_masks(list(opened.test), _SIZE_PX) if opened.has_masks else None
     least = min(float(one.min()) for one in read)
     peaks = np.array([float(one.max()) - least for one in read], np.float32)
-    small = np.stack([_resized(one - least, side) for one in read])
+    small = np.stack([resized(one - least, side) for one in read])
     scoring = Scoring(layers=(1,), sigma_px=0.0, score="image")
     found = {IMAGE: peaks[:, None, None], 1: small}
     kept, bits = rounded(found, scoring, _SIZE_PX, labels, masks)
@@ -262,13 +261,6 @@ def checked_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 def _counted(on_progress: OnCount | None) -> Any:
     return lambda done, total: on_progress("metrics", done, total) if on_progress else None
-
-
-def _resized(one: Maps, side: int) -> Maps:
-    image = Image.fromarray(one.astype(np.float32))
-    kind = Image.Resampling.BOX if min(one.shape) > side else Image.Resampling.BILINEAR
-    found: Maps = np.asarray(image.resize((side, side), kind), np.float32)
-    return found
 
 
 def _digest(read: list[Maps]) -> str:

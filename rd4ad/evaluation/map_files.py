@@ -12,14 +12,16 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from tokenize import TokenError
 from typing import Any
 from zipfile import ZipFile, ZipInfo
 
 import numpy as np
-import tifffile
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.Image import DecompressionBombError
+from tifffile import TiffFile, TiffFileError
 
 from rd4ad.data.archives import UNREADABLE, open_zip
 from rd4ad.data.folders import DatasetError
@@ -28,6 +30,10 @@ from rd4ad.scoring import Maps
 SUFFIXES = (".tiff", ".tif", ".npy", ".png")
 MAX_MAP_BYTES = 64 * 2**20
 """Of one map when it is unpacked: 4096 x 4096 in float32."""
+_BROKEN = (  # what damaged NPY, PNG and TIFF files raise; each was seen
+    *UNREADABLE, TiffFileError, DecompressionBombError, ArithmeticError, LookupError, MemoryError,
+    SyntaxError, TokenError, TypeError,
+)  # fmt: skip
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -105,7 +111,8 @@ class MapArchive:
         for entry in archive.infolist():
             path = PurePosixPath(entry.filename)
             folders = path.parts[:-1]
-            is_hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+            named = [part for part in path.parts if part != ".."]
+            is_hidden = any(part.startswith((".", "__MACOSX")) for part in named)
             if entry.is_dir() or is_hidden or not folders or path.suffix.lower() not in SUFFIXES:
                 continue
             is_mask = "ground_truth" in folders
@@ -182,12 +189,7 @@ def decoded(content: bytes, name: str) -> Maps:
     read = {".npy": _npy, ".png": _png}.get(Path(name).suffix.lower(), _tiff)
     try:
         found = read(content)
-    except (
-        *UNREADABLE,
-        tifffile.TiffFileError,
-        MemoryError,
-        Image.DecompressionBombError,
-    ) as error:
+    except _BROKEN as error:
         raise DatasetError(f"{name} is not a readable map: {error}") from error
     return checked(found, name)
 
@@ -204,6 +206,19 @@ def checked(found: NDArray[Any], where: str) -> Maps:
         raise DatasetError(f"{where} holds NaN or infinity: every pixel needs a finite score")
     as_float: Maps = found.astype(np.float32, copy=False)
     return as_float
+
+
+def resized(one: Maps, side: int) -> Maps:
+    """Return a map (H, W) as (side, side): the means of its cells, or bilinear where it is smaller.
+
+    >>> resized(np.float32([[0, 1], [2, 3]]), 1).tolist()
+    [[1.5]]
+    """
+    if one.shape == (side, side):
+        return one
+    kind = Image.Resampling.BOX if min(one.shape) > side else Image.Resampling.BILINEAR
+    found: Maps = np.asarray(Image.fromarray(one).resize((side, side), kind), np.float32)
+    return found
 
 
 def _npy(content: bytes) -> NDArray[Any]:
@@ -227,7 +242,7 @@ def _png(content: bytes) -> NDArray[Any]:
 
 
 def _tiff(content: bytes) -> NDArray[Any]:
-    with tifffile.TiffFile(io.BytesIO(content)) as file:
+    with TiffFile(io.BytesIO(content)) as file:
         page = file.pages.first
         _check_size(page.shape, np.dtype(page.dtype))
         found: NDArray[Any] = page.asarray()

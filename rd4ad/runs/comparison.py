@@ -119,12 +119,35 @@ def resample(run: Run, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Resampl
     Raises:
         ValueError: a file of the run is damaged; the message names it.
     """
-    table, statistics = run.images(), run.statistics()
+    own = run.metrics[run.metrics["is_default"]]
+    of = str(run.record["dataset"]), str(run.record["category"])
+    return resample_images(
+        of, run.images(), own, run.statistics(), n_resamples=n_resamples, seed=seed
+    )
+
+
+def resample_images(
+    of: tuple[str, str],
+    table: pd.DataFrame,
+    metrics: pd.DataFrame,
+    statistics: PixelStatistics | None,
+    *,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> Resampled:
+    """Return the metrics of scored test images, and those of resamples of them; see `resample`.
+
+    Args:
+        of: dataset and category.
+        table: `image`, `label` and `score`, one row an image.
+        metrics: `metric`, `value` and `reason`, of these images.
+        statistics: of their pixels; None where there are no masks.
+        n_resamples, seed: of the resamples.
+    """
     order = np.argsort(table["image"].to_numpy(str), kind="stable")  # paired by name
     table = table.iloc[order]
-    own = run.metrics[run.metrics["is_default"]]
-    exact = dict(zip(own["metric"], own["value"], strict=True))
-    given = dict(zip(own["metric"], own["reason"], strict=True))
+    exact = dict(zip(metrics["metric"], metrics["value"], strict=True))
+    given = dict(zip(metrics["metric"], metrics["reason"], strict=True))
     values = bootstrap(
         exact,
         table["label"],
@@ -134,8 +157,7 @@ def resample(run: Run, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Resampl
         seed=seed,
     )
     reasons = {m: given[m] or NOT_STORED for m in exact if m not in values}
-    images = (run.record["dataset"], run.record["category"], *table["image"])
-    return Resampled(images, exact, values, reasons)
+    return Resampled((*of, *table["image"]), exact, values, reasons)
 
 
 def mean_of(several: Sequence[Resampled]) -> Resampled:

@@ -28,6 +28,7 @@ PAGES = {
     "/complexity": "Complexity",
     "/novelty": "Novelty",
     "/teach": "Teach",
+    "/compare": "Compare yours",
     "/demo": "Live",
     "/about": "About",
 }
@@ -151,6 +152,46 @@ def test_an_attack_on_the_auditor_is_an_error_on_the_page_and_the_next_file_work
     np.savez(tmp_path / "mine.npz", maps=maps, masks=maps > 0.9)
     page.locator("input[type=file]").set_input_files(tmp_path / "mine.npz")
     expect(page.get_by_text("PRO curves")).to_be_visible()
+
+
+def test_maps_are_compared_under_a_link_and_hostile_zip_files_are_refused(
+    address, watched, tmp_path
+):
+    attacks = {
+        "climb.zip": {"../../etc/passwd": b"x", "/abs/000.npy": b"x"},
+        "bomb.zip": {f"m/good/{i:03}.npy": bytes(65 * 2**20) for i in range(1)},
+        "nothing.zip": {"readme.txt": b"x"},
+        "half.zip": {"m/good/000.npy": b"x"},
+    }
+    page = watched(viewport={"width": 1280, "height": 1600}).open(
+        f"{address}/compare", "Compare yours"
+    )
+    for name, entries in attacks.items():
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            for entry, content in entries.items():
+                archive.writestr(entry, content)
+        page.locator("input[type=file]").set_input_files(tmp_path / name)
+        expect(page.get_by_text(f"{name}: ")).to_be_visible(timeout=LONG_MS)
+        page.get_by_role("button", name=f"Remove {name}").click()
+        expect(page.get_by_text(f"{name}: ")).to_have_count(0)
+    page.get_by_role("textbox", name="Name of your method").fill("Mine <b>")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(1500)  # for the page that has the name
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Its ZIP file").click()
+    started.value.save_as(tmp_path / "own.zip")
+    page.locator("input[type=file]").set_input_files(tmp_path / "own.zip")
+    page.get_by_role("heading", name="Worst images").wait_for(timeout=LONG_MS)
+    expect(page.get_by_text("(Mine b)").first).to_be_visible()
+    link = page.url
+    assert "comparison=" in link
+    other = watched().open(link, "Compare yours")
+    other.get_by_role("heading", name="Worst images").wait_for(timeout=LONG_MS)
+    other.get_by_role("button", name="Compare others").click()
+    other.get_by_role("button", name="See an example").click()
+    expect(other.get_by_text("(Deepest layer)").first).to_be_visible(timeout=LONG_MS)
+    gone = watched().open(f"{address}/compare?comparison={'0' * 32}", "Compare yours")
+    expect(gone.get_by_text("This comparison is gone")).to_be_visible(timeout=LONG_MS)
 
 
 def test_keys_alone_reach_the_menu(address, watched):

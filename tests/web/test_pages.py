@@ -225,6 +225,31 @@ def test_the_auditor_names_every_definition_and_their_spread(measured, opened):
     assert any("by definition alone" in markdown.value for markdown in page.markdown)
 
 
+def test_an_example_is_compared_and_its_outcome_says_every_definition(opened):
+    page = opened("pages/compare.py")
+    next(one for one in page.button if one.label == "See an example").click().run(timeout=60)
+    assert any("(Deepest layer) against" in one.value for one in page.markdown)
+    table = page.dataframe[0].value
+    assert {"exact", "MVTec, limit 0.3", "released code", "MVTec, no limit"} <= set(
+        table["Definition"]
+    )
+    assert len("".join(page.query_params["comparison"])) == 32
+
+
+def test_a_comparison_that_is_gone_says_so_and_offers_a_new_one(opened):
+    page = opened("pages/compare.py")
+    page.query_params["comparison"] = "0" * 32
+    page.run()
+    assert "is gone" in page.warning[0].value
+    assert "See an example" in [one.label for one in page.button]
+
+
+def test_a_comparison_without_masks_says_how_to_add_them(opened):
+    page = opened("pages/compare.py")
+    page.selectbox("category").set_value("MVTec AD / pill").run()
+    assert any("ground_truth" in info.value for info in page.info)
+
+
 def test_the_live_page_alone_says_how_to_start_it(results, opened):
     assert any("rd4ad serve" in info.value for info in opened("pages/demo.py").info)
 

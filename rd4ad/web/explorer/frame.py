@@ -51,6 +51,7 @@ MENU = {
     ),
     "Try": (
         ("pages/teach.py", "Teach", ":material/school:"),
+        ("pages/compare.py", "Compare yours", ":material/compare:"),
         ("pages/demo.py", "Live", ":material/photo_camera:"),
         ("pages/about.py", "About", ":material/info:"),
     ),

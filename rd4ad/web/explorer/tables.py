@@ -294,13 +294,23 @@ def of_category(runs: pd.DataFrame, dataset: str, category: str) -> pd.DataFrame
 
 def setting_label(row: Mapping[Any, Any]) -> str:
     """Return what runs that differ by seed share: method, backbone, size and schedule."""
-    method, backbone, epochs = row["method"], row["backbone"], row["epochs"]
-    network = "" if backbone == NO_BACKBONE else f" {BACKBONES.get(backbone, backbone)}"
-    words = [f"{title_of(method)}{network} {row['size_px']} px"]
+    method, epochs = row["method"], row["epochs"]
+    words = [network_label(row)]
     if method in METHODS and epochs not in (METHODS[method].epochs, None) and epochs == epochs:
         words.append(f"{epochs:g} epochs")
     words += [row["variant"]] if row["variant"] else []
     return ", ".join(words)
+
+
+def network_label(row: Mapping[Any, Any]) -> str:
+    """Return method, backbone and image size of a run.
+
+    >>> network_label({"method": "padim", "backbone": "resnet18", "size_px": 256})
+    'PaDiM R18 256 px'
+    """
+    backbone = row["backbone"]
+    network = "" if backbone == NO_BACKBONE else f" {BACKBONES.get(backbone, backbone)}"
+    return f"{title_of(row['method'])}{network} {row['size_px']} px"
 
 
 def run_label(row: Mapping[Any, Any]) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from gradio.events import api
 from numpy.typing import NDArray
 
+from rd4ad.config import KEPT_SECONDS
 from rd4ad.inference.overlay import overlay
 from rd4ad.web.explorer.charts import normal_scores
 from rd4ad.web.live import batch, digit_pad, judgments, layout, taught
@@ -26,7 +27,6 @@ from rd4ad.web.live.uploads import RefusedError, read_upload_file
 
 EXAMPLES = Path(__file__).resolve().parent / "examples"
 """Pictures of generated parts that come with the package, named <part>_<what>.jpg."""
-KEPT_SECONDS = 3600
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 _QUICK: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
 
