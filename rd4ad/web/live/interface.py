@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from rd4ad.config import KEPT_SECONDS
 from rd4ad.inference.overlay import overlay
+from rd4ad.web.explorer import index_cache
 from rd4ad.web.explorer.charts import normal_scores
 from rd4ad.web.live import batch, digit_pad, judgments, layout, taught
+from rd4ad.web.live.card import card
 from rd4ad.web.live.detectors import BusyError, Detectors, Judgment
 from rd4ad.web.live.door import GuardedBlocks
 from rd4ad.web.live.uploads import RefusedError, read_upload_file
@@ -53,6 +55,8 @@ def build(detectors: Detectors, kept: judgments.Kept) -> gr.Blocks:
             label="Detector",
             info="Each detector knows one kind of part, the one that it was trained on.",
         )
+        about = gr.HTML(events.about(names[0]) if names else "", elem_classes="about")
+        chooser.change(events.about, chooser, about, **_PRIVATE, **_QUICK, queue=False)
         if not names:
             gr.Markdown("**No detector is installed.** Set RD4AD_DETECTORS to a folder of them.")
         examples = example_files(names)
@@ -151,6 +155,13 @@ class Events:
             _distribution(judged),
             layout.OPACITY,
         ]
+
+    def about(self, name: str | None) -> str:
+        """Return what is known of a detector; empty where it cannot be loaded, as judging says."""
+        try:
+            return card(self.detectors.load(name), index_cache.RESULTS) if name else ""
+        except (KeyError, ValueError, FileNotFoundError):
+            return ""
 
     def redraw(self, token: str, at: float, opacity: float) -> list[Any]:
         """Draw the kept judgment with another opacity or threshold; no inference."""

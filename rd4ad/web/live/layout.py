@@ -59,6 +59,7 @@ CSS = (
 .verdict.foreign {border-color: #E69F00; font-size: 1.05rem; margin-bottom: .5rem}
 .verdict small {display: block; font-size: .9rem; opacity: .85}
 .files a {margin-right: 1.2rem}
+.about {font-size: .95rem}
 .gradio-container .html-container {padding: 0 !important}
 .dark .gradio-container, .gradio-container.dark {--color-accent: #56B4E9;
   --link-text-color: #56B4E9; --link-text-color-hover: #A0CDE9}

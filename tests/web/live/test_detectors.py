@@ -2,6 +2,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,10 @@ from rd4ad.home import WEIGHTS
 from rd4ad.inference.torch_engine import TorchEngine
 from rd4ad.methods.backbones import load_teacher
 from rd4ad.methods.reverse_distillation import ReverseDistillation
+from rd4ad.runs.store import read_run
+from rd4ad.web.explorer import index_cache
 from rd4ad.web.live import judgments
+from rd4ad.web.live.card import card
 from rd4ad.web.live.detectors import MOST_LOADED, BusyError, Detectors, regions
 
 
@@ -212,3 +216,23 @@ def test_a_large_picture_is_kept_small(detectors):
     judged = detectors.judge("transistor", np.zeros((1000, 3000, 3), np.uint8))
     assert judged.picture.shape == (256, 768, 3)
     assert judged.size == (3000, 1000)
+
+
+def test_a_card_says_what_a_detector_learnt_and_what_its_own_run_measured():
+    results = Path(index_cache.RESULTS)
+    said = card(Detector.load(results / "detectors/mvtec_transistor.safetensors"), results)
+    run = next(results.glob("runs/rd-MVTec_AD-transistor-distilled-128-s0-6c0920fb"))
+    metrics = read_run(run).metrics
+    own = metrics[metrics["is_default"]].set_index("metric")["value"]
+    assert "Transistor</b> of MVTec AD" in said
+    assert f"image AUROC {100 * own['image_auroc']:.1f}" in said
+    assert "CC BY-NC-SA 4.0" in said
+    assert "192 normal images" in said
+
+
+def test_a_card_without_a_run_claims_no_metric_and_escapes_what_a_file_says(tmp_path):
+    detector = Detector.load(Path(index_cache.RESULTS) / "detectors/tile.safetensors")
+    detector.config = detector.config | {"category": "<script>alert(1)</script>"}
+    said = card(detector, tmp_path)
+    assert "AUROC" not in said
+    assert "<script>" not in said.lower()
