@@ -25,6 +25,7 @@ bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/anomalib_maps.py
+	$(BIN)/python benchmarks/patchcore.py
 	$(BIN)/rd4ad bench
 	$(BIN)/rd4ad bench --size-px 128 --out results/bench/methods-128.json
 	$(BIN)/rd4ad bench --methods reverse_distillation padim spade --backbone wide_resnet50_2 \

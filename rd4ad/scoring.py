@@ -11,7 +11,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 Maps = NDArray[np.float32]
 FUSIONS = ("sum", "product")
@@ -106,6 +105,8 @@ def smoothing(size: int, sigma_px: float) -> Maps:
     identity = np.eye(size)
     if sigma_px == 0:
         return identity.astype(np.float32)
+    from scipy.ndimage import gaussian_filter1d  # half of what `rd4ad --help` would wait for
+
     smoothed: Maps = gaussian_filter1d(identity, sigma_px, axis=0).astype(np.float32)
     return smoothed
 

@@ -26,11 +26,17 @@ def add_command(commands: Any, name: str, command: Command, text: str) -> argpar
     >>> commands = argparse.ArgumentParser().add_subparsers()
     >>> add_command(commands, "hello", lambda options: 0, "Say hello.").description
     'Say hello.'
+
+    Args:
+        commands: of the parser.
+        name: of the command.
+        command: what it runs.
+        text: what it does, as it is printed.
     """
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
-        help=text,
-        description=text,
+        help=text.replace("%", "%%"),  # which argparse would fill in
+        description=text.replace("%", "%%"),
         formatter_class=_Help,
         allow_abbrev=False,  # --data would otherwise be taken for --dataset where there is no such
     )

@@ -1,5 +1,6 @@
 """What is refused before any work is done, and the help of every option."""
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,31 @@ def test_parts_that_could_not_be_trained_on_are_not_made(run, tmp_path, wrong):
     assert code == 2
     assert "--train must be 2 or more" in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def all_parsers(parser=None, name=()):
+    parser = parser or build_parser()
+    yield name, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for key, inner in action.choices.items():
+                yield from all_parsers(inner, (*name, key))
+
+
+@pytest.mark.parametrize("words", [name for name, _ in all_parsers()], ids=" ".join)
+def test_every_command_prints_its_help(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*words, "--help"])
+    assert stop.value.code == 0
+    assert "usage: rd4ad" in capsys.readouterr().out
+
+
+def test_help_waits_for_none_of_the_slow_libraries():
+    code = "import sys, rd4ad.cli.parser; print(*sorted(m for m in sys.modules if '.' not in m))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"scipy", "pandas", "torch", "onnx", "onnxruntime", "streamlit"} & set(
+        found.stdout.split()
+    )
 
 
 def test_an_unknown_option_exits_with_two():
