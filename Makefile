@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
+UV := $(shell command -v uv 2>/dev/null)
+VENV := $(if $(UV),uv venv -q --seed --python $(PYTHON) .venv,$(PYTHON) -m venv .venv)
+INSTALL := $(if $(UV),uv pip install -q --python $(BIN)/python,$(BIN)/python -m pip install -q)
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -58,13 +61,13 @@ bench-quick: .venv/dev  ## print the main ratios within two minutes, write nothi
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@echo "Installing into .venv: some minutes, once."
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q -r requirements-serve.txt
-	$(BIN)/python -m pip install -q --no-deps -e .
+	test -x $(BIN)/python || $(VENV)
+	$(INSTALL) -r requirements-serve.txt
+	$(INSTALL) --no-deps -e .
 	@touch $@
 
 .venv/dev: .venv/demo requirements.txt requirements-dev.txt
-	$(BIN)/python -m pip install -q -r requirements-dev.txt
+	$(INSTALL) -r requirements-dev.txt
 	@touch $@
 
 .PHONY: help demo test check bench bench-gpu bench-quick
