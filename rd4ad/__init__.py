@@ -6,7 +6,7 @@ The names below load on first use, so that `import rd4ad` is quick and needs no 
 from importlib import import_module
 from typing import Any
 
-from rd4ad.machine import keep_to_itself, sort_quickly
+from rd4ad.machine import keep_to_itself, rest_when_idle, sort_quickly
 
 __version__ = "0.1.0"
 
@@ -33,3 +33,4 @@ def __getattr__(name: str) -> Any:
 
 keep_to_itself()
 sort_quickly()
+rest_when_idle()

@@ -60,6 +60,17 @@ def sort_quickly() -> None:
             os.environ.setdefault("NPY_DISABLE_CPU_FEATURES", "X86_V4")
 
 
+def rest_when_idle() -> None:
+    """Have OpenBLAS's threads sleep as soon as they have nothing to do; before NumPy is imported.
+
+    By default they go on spinning for 2^26 cycles, some 20 ms, and take that time from whatever
+    else runs: judging an image took twice its processor time. A value that is there stays.
+
+    Source: OpenBLAS, USAGE.md, OPENBLAS_THREAD_TIMEOUT (the exponent, 4 to 30).
+    """
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+
+
 def is_zen4(info: str) -> bool:
     """Return whether Linux describes a Zen 4: of its family, that alone knows AVX-512.
 

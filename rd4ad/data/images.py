@@ -60,6 +60,18 @@ def read_image(source: Picture) -> Images:
     return np.array(_rgb(source))
 
 
+def read_resized(source: Picture, size_px: int) -> Images:
+    """Return the picture as (size_px, size_px, 3) uint8 RGB: `resize_image(read_image(source))`.
+
+    >>> read_resized(np.full((2, 5), 7, dtype=np.uint8), 4).shape
+    (4, 4, 3)
+
+    Raises:
+        FileNotFoundError, DatasetError, ValueError: as `read_image`.
+    """
+    return np.array(_resized(_rgb(source), size_px))
+
+
 def resize_image(image: Images, size_px: int) -> Images:
     """Return the image as (size_px, size_px, 3) uint8, whatever its sides were.
 
@@ -204,7 +216,7 @@ def read_images(
 
     def read(index: int) -> str | None:
         try:
-            images[index] = np.asarray(_resized(_rgb(sources[index]), size_px))
+            images[index] = read_resized(sources[index], size_px)
         except (ValueError, OSError) as error:
             return str(error)
         return None

@@ -15,7 +15,7 @@ from PIL import Image
 
 from rd4ad.config import OVERLAY_PX
 from rd4ad.data.folders import IMAGE_SUFFIXES, DatasetError, listed
-from rd4ad.data.images import fitted, in_threads, prefetch, read_image, resize_image
+from rd4ad.data.images import fitted, in_threads, prefetch, read_image, read_resized, resize_image
 from rd4ad.inference.checkpoint import replace_file
 from rd4ad.inference.detector import Detector
 from rd4ad.inference.overlay import calibrated_range, common_range, marked, with_scale
@@ -169,9 +169,10 @@ def _judged(
         waiting.clear()
 
     def read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        if not picture_px:
+            return read_resized(path, detector.size_px), None
         image = read_image(path)
-        picture = fitted(image, picture_px) if picture_px else None
-        return resize_image(image, detector.size_px), picture
+        return resize_image(image, detector.size_px), fitted(image, picture_px)
 
     batch_size = detector.engine.batch_size
     readings = prefetch(read, named.values(), 2 * batch_size)
