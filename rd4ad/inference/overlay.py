@@ -55,17 +55,15 @@ def overlay(
         raise ValueError(f"the scale's end must lie above its start; got {low} to {high}")
     strength = np.clip((anomaly_map.astype(np.float32) - low) / (high - low), 0, 1)
     height, width = image.shape[:2]
-    drawn = image.copy()
     if not strength.any():
-        return drawn
-    resized = Image.fromarray(strength).resize((width, height), Image.Resampling.BILINEAR)
-    full = np.asarray(resized)
-    box = _box(full > 0, margin=0)  # most images are normal nearly everywhere
-    inside = full[box][..., None]
-    colors = color_table()[np.rint(inside[..., 0] * 255).astype(np.uint8)]
-    alpha = opacity * np.minimum(1, 2 * inside)  # full color from the middle of the scale on
-    drawn[box] = (image[box] * (1 - alpha) + colors * alpha).round().astype(np.uint8)
-    return drawn
+        return image.copy()
+    levels = Image.fromarray(np.rint(strength * 255).astype(np.uint8))
+    # In bytes, by Pillow: a third of what arrays of floats take, and at most 3 levels apart.
+    grown = levels.resize((width, height), Image.Resampling.BILINEAR)
+    colors = Image.merge("RGB", [grown.point(channel) for channel in color_table().T.tolist()])
+    opaque = opacity * np.minimum(255, 2 * np.arange(256))  # full from the scale's middle on
+    alpha = grown.point(opaque.round().astype(int).tolist())
+    return np.array(Image.composite(colors, Image.fromarray(image), alpha))
 
 
 def outline(

@@ -68,7 +68,7 @@ def test_an_uncalibrated_scale_is_common_to_all_images_and_rises_even_for_flat_m
 
 
 def by_the_formula(image, anomaly_map, low, high, opacity):
-    """Every pixel blended, also where nothing is to be seen."""
+    """Every pixel blended in floating point, also where nothing is to be seen."""
     strength = np.clip((anomaly_map.astype(np.float32) - low) / (high - low), 0, 1)
     size = image.shape[1], image.shape[0]
     full = np.asarray(Image.fromarray(strength).resize(size, Image.Resampling.BILINEAR))
@@ -78,7 +78,7 @@ def by_the_formula(image, anomaly_map, low, high, opacity):
 
 
 @pytest.mark.parametrize("spots", [0, 1, 3])
-def test_drawing_only_where_there_is_color_changes_no_pixel(spots):
+def test_drawing_in_bytes_is_the_formula_to_a_few_levels_and_leaves_the_rest_alone(spots):
     rng = np.random.default_rng(spots)
     image = rng.integers(0, 256, (90, 130, 3), np.uint8)
     anomaly_map = rng.uniform(0, 0.3, (16, 16))
@@ -86,7 +86,11 @@ def test_drawing_only_where_there_is_color_changes_no_pixel(spots):
         y, x = rng.integers(0, 15, 2)
         anomaly_map[y : y + 2, x : x + 2] = rng.uniform(0.4, 1)
     drawn = overlay(image, anomaly_map, 0.3, 0.9, opacity=0.8)
-    np.testing.assert_array_equal(drawn, by_the_formula(image, anomaly_map, 0.3, 0.9, 0.8))
+    expected = by_the_formula(image, anomaly_map, 0.3, 0.9, 0.8)
+    assert np.abs(drawn.astype(int) - expected).max() <= 4
+    clear = (expected == image).all(-1)
+    assert (np.abs(drawn.astype(int) - image)[clear] <= 2).all()
+    assert spots or (drawn == image).all()
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (70, 100), (30, 40)])
