@@ -1,9 +1,11 @@
 """Beside other packages, turn by turn: anomalib's reverse distillation and PRO, adeval's metrics.
 
 They are installed from the package index into .venv-peers, an environment of their own, and run in
-a process of their own, which is asked between our turns.
+a process of their own, which is asked between our turns. With `--released CHECKOUT` the peer is the
+released code instead; see released.py.
 """
 
+import argparse
 import json
 import statistics
 import subprocess
@@ -53,6 +55,19 @@ def ask(worker: "subprocess.Popen[str]", what: str) -> dict[str, float]:
 
 
 def main() -> None:
+    """Compare with the packages, or with the released code."""
+    parser = argparse.ArgumentParser(description="Beside other packages, or the released code.")
+    parser.add_argument("--released", type=Path, help="a checkout of hq-deng/RD4AD")
+    options = parser.parse_args()
+    if options.released:
+        import released
+
+        released.compare(options.released)
+    else:
+        packages()
+
+
+def packages() -> None:
     """Measure and write results/bench/peers.json."""
     python = installed()
     masks, maps = made_maps(N_MAPS)

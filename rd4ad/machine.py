@@ -61,14 +61,16 @@ def sort_quickly() -> None:
 
 
 def rest_when_idle() -> None:
-    """Have OpenBLAS's threads sleep as soon as they have nothing to do; before NumPy is imported.
+    """Have OpenBLAS's threads sleep soon after they have nothing to do; before NumPy is imported.
 
     By default they go on spinning for 2^26 cycles, some 20 ms, and take that time from whatever
-    else runs: judging an image took twice its processor time. A value that is there stays.
+    else runs: judging an image took twice its processor time. 2^16 are some 20 us. A value that is
+    there stays.
 
     Source: OpenBLAS, USAGE.md, OPENBLAS_THREAD_TIMEOUT (the exponent, 4 to 30).
     """
-    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+    # At 4, torch took twice its time right after: its two threads woke on one core.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")
 
 
 def is_zen4(info: str) -> bool:
