@@ -4,6 +4,9 @@ Everything runs in one process, in turn. The released way is its networks in tor
 then bilinear upsampling of every distance map in torch, their sum, and SciPy's Gaussian.
 """
 
+import rd4ad  # noqa: F401, before NumPy, as in every command: it chooses how NumPy sorts
+
+# isort: split
 import statistics
 import subprocess
 import sys

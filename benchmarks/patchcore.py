@@ -5,6 +5,9 @@ page Teach does (ONNX Runtime and NumPy, layers 1, 2 and 3 pooled, 4,096 patches
 Runtime, beside PaDiM of the same teacher and photos, which has no graph and runs in torch.
 """
 
+import rd4ad  # noqa: F401, before NumPy, as in every command: it chooses how NumPy sorts
+
+# isort: split
 import tempfile
 from pathlib import Path
 

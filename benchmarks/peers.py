@@ -5,6 +5,9 @@ a process of their own, which is asked between our turns. With `--released CHECK
 released code instead; see released.py.
 """
 
+import rd4ad  # noqa: F401, before NumPy, as in every command: it chooses how NumPy sorts
+
+# isort: split
 import argparse
 import json
 import statistics

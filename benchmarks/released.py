@@ -7,6 +7,9 @@ functions for map and loss are taken, since they import much else. Both sides ha
 weights; the released code gets its image as a normalized tensor, ours as uint8.
 """
 
+import rd4ad  # noqa: F401, before NumPy, as in every command: it chooses how NumPy sorts
+
+# isort: split
 import ast
 import sys
 import tempfile

@@ -9,6 +9,39 @@ HOME = Path(__file__).resolve().parents[1]
 TARGET = HOME / "docs/BENCHMARKS.md"
 
 
+FIRST = (
+    ("released", "released / ours: one image, resnet18",
+     "the released code's time for one image, ResNet-18 at 256 px"),
+    ("released", "released / ours: one image, wide_resnet50_2",
+     "the same with WideResNet-50-2"),
+    ("released", "released / ours: training step of 16, resnet18",
+     "the released code's time for a training step of 16 images"),
+    ("training", "resnet18 256 px: plain loop / as trained here, bfloat16",
+     "a plain training loop's time, against ours in bfloat16"),
+    ("peers", "anomalib, one image / detector, one image",
+     "anomalib's time for one image with its RD4AD, ResNet-18"),
+    ("peers", "anomalib, PRO of 100 maps / PRO of 100 maps",
+     "anomalib's time for PRO of 100 maps"),
+    ("metrics", "scikit-learn AUROC, 100 images / AUROC, AP, F1-max and PRO, 100 images",
+     "scikit-learn's time for the pixel AUROC of 100 images, against all pixel metrics here"),
+    ("patchcore", "one image, PatchCore-10% / PaDiM",
+     "PatchCore's time for one image, in ONNX Runtime, against PaDiM's in torch, from 30 photos"),
+    ("commands", "predict, 60 images: before / now",
+     "`rd4ad predict` on 60 JPEGs of 1024 px before overlays were drawn in the same pass"),
+    ("commands", "rd4ad --help: before / now", "`rd4ad --help` before it imported less"),
+)  # fmt: skip
+"""Record, ratio and what it says: the first page."""
+
+
+def first_page(records: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the ratios that matter, each with a link to its table."""
+    lines = ["## The ratios that matter", "", "| times | of | where |", "|---|---|---|"]
+    for name, ratio, says in FIRST:
+        found = {row["ratio"]: row["median"] for row in records[name]["ratios"]}
+        lines.append(f"| **{found[ratio]}** | {says} | [{name}](#{name}) |")
+    return lines
+
+
 def table(rows: list[dict[str, Any]]) -> list[str]:
     """Return a Markdown table with the union of the rows' keys as columns."""
     keys = list(dict.fromkeys(key for row in rows for key in row))
@@ -29,8 +62,10 @@ def report() -> str:
         "methods*.json are written by `rd4ad bench`, which also says what it measures; gpu.json by",
         "`make bench-gpu`; int8.json and schedule.json by scripts that are given real data.",
     ]
-    for path in sorted((HOME / "results/bench").glob("*.json")):
-        record = json.loads(path.read_text())
+    paths = sorted((HOME / "results/bench").glob("*.json"))
+    records = {path.stem: json.loads(path.read_text()) for path in paths}
+    lines += ["", *first_page(records)]
+    for record in records.values():
         versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
         lines += ["", f"## {record['name']}", "", record["note"], ""]
         lines += [f"Host: {record['host']}; {versions}; commit {record['commit'][:10]}.", ""]

@@ -1,5 +1,8 @@
 """Time a training step as it is done here against a plain loop that asks the teacher every time."""
 
+import rd4ad  # noqa: F401, before NumPy, as in every command: it chooses how NumPy sorts
+
+# isort: split
 import statistics
 from collections.abc import Callable
 

@@ -69,7 +69,6 @@ def rest_when_idle() -> None:
 
     Source: OpenBLAS, USAGE.md, OPENBLAS_THREAD_TIMEOUT (the exponent, 4 to 30).
     """
-    # At 4, torch took twice its time right after: its two threads woke on one core.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")
 
 
