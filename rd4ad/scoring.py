@@ -5,9 +5,10 @@ and separable, so each is one small matrix applied from the left and from the ri
 upsamples and G M G^T smooths. They match torch and SciPy to float32.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 Maps = NDArray[np.float32]
 FUSIONS = ("sum", "product")
 SCORES = ("max", "sum", "image")
+_AT_ONCE = 32  # anomaly maps of 256 px: 8 MB
 IMAGE = 0
 """Key of the distance "map" (N, 1, 1) that is a method's own score of the whole image."""
 
@@ -141,6 +143,38 @@ def anomaly_maps(
     return total
 
 
+class StreamedMaps(Sequence[Maps]):
+    """The anomaly maps of any number of images, computed as they are asked for.
+
+    >>> maps = StreamedMaps({3: np.ones((5, 4, 4))}, Scoring(layers=(3,)), size_px=64)
+    >>> len(maps), maps[4].shape, round(float(sum(one.max() for one in maps)), 3)
+    (5, (64, 64), 5.0)
+
+    Args:
+        distances, scoring, size_px: see `anomaly_maps`.
+    """
+
+    def __init__(
+        self, distances: Mapping[int, NDArray[np.floating]], scoring: Scoring, size_px: int
+    ) -> None:
+        self._distances = {layer: _layer(distances, layer) for layer in scoring.layers}
+        self._scoring, self._size_px = scoring, size_px
+
+    def __len__(self) -> int:
+        return len(next(iter(self._distances.values())))
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the map of one image, or those of a slice."""
+        place = index if isinstance(index, slice) else slice(index, index + 1 or None)
+        some = {layer: stack[place] for layer, stack in self._distances.items()}
+        found = anomaly_maps(some, self._scoring, self._size_px)
+        return found if isinstance(index, slice) else found[0]
+
+    def __iter__(self) -> Iterator[Maps]:
+        for start in range(0, len(self), _AT_ONCE):
+            yield from self[start : start + _AT_ONCE]
+
+
 def fused_maps(
     distances: Mapping[int, NDArray[np.floating]], scoring: Scoring, size_px: int
 ) -> Maps:
@@ -164,7 +198,7 @@ def scores(
     distances: Mapping[int, NDArray[np.floating]],
     scoring: Scoring,
     size_px: int,
-    maps: Maps | None = None,
+    maps: Maps | Sequence[Maps] | None = None,
 ) -> NDArray[np.float64]:
     """Return one score an image, (N,), higher is more anomalous; a function of that image alone.
 
@@ -183,8 +217,8 @@ def scores(
     if scoring.score == "sum":
         return fused_maps(distances, scoring, size_px).sum(axis=(1, 2), dtype=np.float64)
     if maps is None:
-        maps = anomaly_maps(distances, scoring, size_px)
-    return maps.max(axis=(1, 2)).astype(np.float64)
+        maps = StreamedMaps(distances, scoring, size_px)
+    return np.array([one.max() for one in maps], np.float64)
 
 
 def _layer(distances: Mapping[int, NDArray[np.floating]], layer: int) -> Maps:

@@ -3,7 +3,14 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from rd4ad.scoring import Scoring, anomaly_maps, fused_maps, scores, upsampling
+from rd4ad.scoring import (
+    Scoring,
+    StreamedMaps,
+    anomaly_maps,
+    fused_maps,
+    scores,
+    upsampling,
+)
 
 SUBSETS = [(1,), (2,), (3,), (1, 2), (1, 3), (2, 3), (1, 2, 3)]
 
@@ -73,3 +80,19 @@ def test_a_layer_that_is_not_stored_is_named(distances):
     del distances[2]
     with pytest.raises(KeyError, match="no distance maps of layer 2"):
         anomaly_maps(distances, Scoring(), 64)
+
+
+@pytest.mark.parametrize("fusion", ["sum", "product"])
+def test_streamed_maps_are_the_maps(fusion, monkeypatch):
+    monkeypatch.setattr("rd4ad.scoring._AT_ONCE", 3)
+    rng = np.random.default_rng(0)
+    distances = {1: rng.random((8, 16, 16), np.float32), 2: rng.random((8, 8, 8), np.float32)}
+    scoring = Scoring(layers=(1, 2), fusion=fusion, sigma_px=2.0)
+    whole = anomaly_maps(distances, scoring, 64)
+    streamed = StreamedMaps(distances, scoring, 64)
+    np.testing.assert_allclose(np.stack(list(streamed)), whole, rtol=1e-6)
+    np.testing.assert_allclose(streamed[-1], whole[-1], rtol=1e-6)
+    assert len(streamed[2:5]) == 3
+    with pytest.raises(IndexError):
+        streamed[8]
+    np.testing.assert_allclose(scores(distances, scoring, 64), whole.max((1, 2)), rtol=1e-6)

@@ -9,18 +9,19 @@ follows from how many negatives lie above each positive, which is one binary sea
 
 import heapq
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rd4ad.data.images import prefetch
+
 Floats = NDArray[np.floating]
 MAX_POINTS = 500
-_PART = 2**21  # scores worth a thread of their own
-_MOST_PARTS = 8  # each positive is searched for in every part
+_PART, _LARGE_PART = 2**21, 2**24  # scores worth a thread; more only where positives are many
+_MANY = 2**22  # positives, whose counts in a part take 100 MB: one part at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ class Ranking:
 
 def rank(
     positives: Floats,
-    negatives: Sequence[Floats],
+    negatives: Iterable[Floats],
     weights: NDArray[np.float64] | None = None,
 ) -> Ranking:
     """Return the ranking of positive scores (P,) among negative ones.
@@ -85,7 +86,7 @@ def rank(
 
     Args:
         positives: finite scores, in any order.
-        negatives: finite scores in one or several arrays, in any order.
+        negatives: finite scores in any number of arrays, in any order; few are held at once.
         weights: (P,) weight of each positive, summing to one; equal weights by default.
     """
     if weights is None:
@@ -94,44 +95,59 @@ def rank(
     ordered = positives[order]
     first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][: len(ordered)])
     distinct = ordered[first]
-    above, level = _negatives_over(distinct, negatives)
+    above, level, n_negatives = _negatives_over(distinct, negatives)
     return Ranking(
         positives=distinct,
         counts=np.diff(np.r_[first, len(ordered)]),
         weights=np.add.reduceat(weights[order], first) if len(first) else weights,
         above=above,
         level=level,
-        n_negatives=sum(map(len, negatives)),
+        n_negatives=n_negatives,
     )
 
 
 def _negatives_over(
-    descending: Floats, negatives: Sequence[Floats]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return how many negatives lie above each of these scores, and how many at it or above.
+    descending: Floats, negatives: Iterable[Floats]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Return how many negatives lie above each of these scores, how many at it or above, and all.
 
     Counts of parts add up, so threads share the sorting: NumPy lets go of the interpreter for it.
+    Each score is searched for in every part; a part is as long as there are scores, at least, so
+    that time stays linear.
     """
     ascending = np.ascontiguousarray(descending[::-1])  # searched in the order of memory: faster
     lowest = np.array([-np.inf], ascending.dtype)  # in every part, so that something lies below
 
-    def count(arrays: Sequence[Floats]) -> NDArray[np.int64]:
+    def count(arrays: list[Floats]) -> tuple[NDArray[np.int64], int]:
         part = np.concatenate([lowest, *arrays])
         part.sort()
         not_above = np.searchsorted(part, ascending, "right")
         below = not_above.copy()
         tied = part[not_above - 1] == ascending  # few, so the second search is short
         below[tied] = np.searchsorted(part, ascending[tied], "left")
-        return len(part) - np.stack([not_above, below])
+        return len(part) - np.stack([not_above, below]), len(part) - 1
 
-    n_parts = min(1 + sum(map(len, negatives)) // _PART, _MOST_PARTS, len(negatives))
-    if n_parts == 1:
-        counts = [count(negatives)]
-    else:
-        with ThreadPoolExecutor(min(n_parts, os.cpu_count() or 1)) as pool:
-            counts = list(pool.map(count, [negatives[i::n_parts] for i in range(n_parts)]))
-    above, level = np.sum(counts, axis=0)
-    return above[::-1], level[::-1]
+    size = max(_PART, min(8 * len(ascending), _LARGE_PART), len(ascending))
+    total, n_negatives = np.zeros((2, len(ascending)), np.int64), 0
+    n_ahead = 1 if len(ascending) > _MANY else os.cpu_count() or 1
+    for future in prefetch(count, _parts(negatives, size), n_ahead):
+        counts, n = future.result()
+        total += counts
+        n_negatives += n
+    above, level = total
+    return above[::-1], level[::-1], n_negatives
+
+
+def _parts(arrays: Iterable[Floats], size: int) -> Iterator[list[Floats]]:
+    """Yield arrays in groups of at least so many elements; the last may have fewer."""
+    group: list[Floats] = []
+    for array in arrays:
+        group.append(array)
+        if sum(map(len, group)) >= size:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def auroc(ranking: Ranking) -> float:

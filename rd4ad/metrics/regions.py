@@ -12,12 +12,12 @@ the area under all ramps up to the limit is exact, ties included, without drawin
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label as label_regions
 
+from rd4ad.data.images import prefetch
 from rd4ad.metrics.ranking import (
     Curve,
     Floats,
@@ -49,14 +49,15 @@ def pixel_ranking(masks: Stack, maps: Stack) -> Ranking:
     Raises:
         ValueError: other shapes, masks of more than two values, a map that is not finite.
     """
-    normal, defective, weights = [], [], []
+    defective, weights = [], []
     for mask, anomaly_map in checked_pairs(masks, maps):
-        normal.append(anomaly_map[~mask])
         if mask.any():
             regions, _ = label_regions(mask, structure=_EIGHT_CONNECTED)
             inside = regions[mask]
             defective.append(anomaly_map[mask])
             weights.append(1 / np.bincount(inside)[inside])
+    # Once more for the normal pixels: what is computed when asked for is never there as a whole.
+    normal = (anomaly_map[~mask] for mask, anomaly_map in checked_pairs(masks, maps))
     n_regions = sum(round(float(weight.sum())) for weight in weights)
     if not defective:
         return rank(np.empty(0), normal)
@@ -180,9 +181,11 @@ def aupro_per_image(masks: Stack, maps: Stack) -> float:
 
     Source: hq-deng/RD4AD test.py, compute_pro and evaluation.
     """
-    defective = [pair for pair in checked_pairs(masks, maps) if pair[0].any()]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # sorting is most of it
-        values = list(pool.map(lambda pair: _release_area(*pair), defective))
+    defective = (pair for pair in checked_pairs(masks, maps) if pair[0].any())
+    futures = prefetch(  # sorting is most of it
+        lambda pair: _release_area(*pair), defective, 2 * (os.cpu_count() or 1)
+    )
+    values = [future.result() for future in futures]
     return float(np.mean(values)) if values else float("nan")
 
 

@@ -1,7 +1,7 @@
 """Is a stored run still what its maps give? Metrics computed again, and the commit looked up."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from rd4ad.metrics.category import category_metrics
 from rd4ad.runs.dataset_images import masks_of
 from rd4ad.runs.rescoring import own_scoring
 from rd4ad.runs.run import Run
-from rd4ad.scoring import IMAGE, Maps, Scoring, anomaly_maps, scores
+from rd4ad.scoring import IMAGE, Maps, Scoring, StreamedMaps, scores
 
 TOLERANCE = 1e-5
 """What the rounding of stored distance maps may move a metric; see `rd4ad.runs.run.encode`."""
@@ -71,7 +71,7 @@ def verify(run: Run, data: Path, *, whole_grid: bool = False) -> Verified:
     found: list[Difference] = []
     n_checked = 0
     for scoring, rows in _scorings(run, own, whole_grid):
-        maps = anomaly_maps(distances, scoring, size_px)
+        maps = StreamedMaps(distances, scoring, size_px)
         image_scores = scores(distances, scoring, size_px, maps)
         if scoring == own:
             apart = np.abs(image_scores - images["score"].to_numpy())
@@ -110,7 +110,7 @@ def _scorings(run: Run, own: Scoring, whole_grid: bool) -> Iterator[tuple[Scorin
 
 def _compared(
     rows: pd.DataFrame,
-    maps: Maps,
+    maps: Sequence[Maps],
     image_scores: "np.ndarray[tuple[int], np.dtype[np.float64]]",
     labels: "np.ndarray[tuple[int], np.dtype[np.int_]]",
     masks: "np.ndarray[tuple[int, int, int], np.dtype[np.bool_]] | None",

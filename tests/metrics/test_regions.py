@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -207,3 +208,33 @@ def test_bad_input_is_refused_by_image(masks, maps, message):
 def test_a_limit_outside_its_range_is_refused(limit):
     with pytest.raises(ValueError, match=r"fpr_limit must lie in \(0, 1\]"):
         aupro(*example(), limit)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_metrics_of_maps_that_come_one_by_one_are_those_of_the_whole(many, monkeypatch):
+    monkeypatch.setattr(ranking, "_PART", 100)
+    monkeypatch.setattr(ranking, "_LARGE_PART", 150)
+    if many:
+        monkeypatch.setattr(ranking, "_MANY", 0)
+    rng = np.random.default_rng(0)
+    maps = rng.random((12, 20, 20)).round(2)  # with ties
+    masks = rng.random((12, 20, 20)) < 0.05
+    masks[:4] = False
+
+    class Passing(Sequence):
+        """Maps that are made when they are asked for, and never again the same array."""
+
+        def __len__(self):
+            return len(maps)
+
+        def __getitem__(self, index):
+            return maps[index].copy()
+
+    streamed = pixel_metrics(masks, Passing())
+    expected = {
+        "pixel_auroc": roc_auc_score(masks.ravel(), maps.ravel()),
+        "pixel_ap": average_precision_score(masks.ravel(), maps.ravel()),
+    }
+    for name, value in expected.items():
+        assert streamed[name] == pytest.approx(value, abs=1e-12)
+    assert streamed == pixel_metrics(masks, maps)
