@@ -32,7 +32,7 @@ class TrainingConfig:
         batch_size: images per step
         learning_rate: the optimizer's step size
         loss: of reverse distillation: flattened (released code) or per_position (the paper's text)
-        precision: of training: float32 (released code) or bfloat16 (faster on some processors)
+        precision: float32 (released code) or bfloat16; for the command, auto takes the quicker
         seed: of initial weights, order and held-out choice
         holdout: share of normal images held out of training to calibrate the threshold, in [0, 0.5]
         quantile: share of held-out normal scores under the threshold, in [0.5, 1]

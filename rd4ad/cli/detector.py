@@ -23,6 +23,9 @@ from rd4ad.config import OVERLAY_PX, OVERLAYS, Stop, TrainingConfig
 from rd4ad.inference.stored_weights import STORES
 from rd4ad.scoring import FUSIONS, Scoring
 
+AUTO = "auto"
+"""Instead of a precision: the quickest that is right on this processor."""
+
 
 def add_train(commands: Any) -> None:
     """Add `rd4ad train` to the command line."""
@@ -54,6 +57,10 @@ def _train(options: argparse.Namespace) -> int:
     from rd4ad.training.category import train
 
     check_device(options.device)
+    if options.precision == AUTO:
+        from rd4ad.training.precision import chosen_precision
+
+        options.precision = chosen_precision(options.out, options.device)
     try:
         names = [field.name for field in fields(TrainingConfig)]
         config = TrainingConfig(**{n: getattr(options, n) for n in names if hasattr(options, n)})

@@ -26,6 +26,7 @@ from rd4ad.teach.memory import Recipe
 from rd4ad.teach.photos import Photo, images_of
 from rd4ad.teach.threshold import threshold_for
 from rd4ad.training.category import train
+from rd4ad.training.precision import chosen_precision
 
 HOLDOUT, AT_LEAST_HELD = 0.2, 2
 SHARE_BY_SIZE = {128: 1 / 3, 256: 2 / 3}
@@ -202,7 +203,10 @@ def _train(
     on_progress: Callable[[Any], None],
     on_epoch: Callable[[Detector, int], bool] | None,
 ) -> None:
-    config = TrainingConfig(backbone=backbone, size_px=size_px, epochs=_EPOCHS, holdout=holdout)
+    config = TrainingConfig(
+        backbone=backbone, size_px=size_px, epochs=_EPOCHS, holdout=holdout,
+        precision=chosen_precision(out),
+    )  # fmt: skip
     stop = Stop(budget_minutes=minutes, patience=_PATIENCE)
     with TemporaryDirectory() as folder:
         good = Path(folder) / _NAME / "train" / "good"

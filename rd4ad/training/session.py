@@ -295,6 +295,19 @@ def state_path(out: Path, stage: str = "training") -> Path:
     return out.with_name(f".{out.name}.{stage}.state")
 
 
+def recorded(out: Path, stage: str = "training") -> dict[str, Any] | None:
+    """Return what determines the unfinished training of a checkpoint; None if there is none.
+
+    >>> recorded(Path("nowhere.safetensors")) is None
+    True
+    """
+    path = state_path(out, stage)
+    if not path.exists():
+        return None
+    found: dict[str, Any] = json.loads(_read_state(path)["fingerprint"])
+    return found
+
+
 def remove_states(out: Path) -> None:
     """Remove the states of all stages; the checkpoint is whole."""
     for path in out.parent.glob(f".{escape(out.name)}.*.state"):
