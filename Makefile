@@ -23,6 +23,8 @@ check: .venv/dev  ## format, lint, types and tests: what CI runs
 
 bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/many_maps.py
+	$(BIN)/python benchmarks/commands.py
 	$(BIN)/python benchmarks/significance.py
 	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/training.py
@@ -36,6 +38,7 @@ bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	$(BIN)/rd4ad bench --methods reverse_distillation --backbone resnet18 compact resnet50 \
 	  --size-px 256 128 --out results/bench/methods-backbones.json
 	$(BIN)/python benchmarks/cluster.py
+	$(BIN)/python benchmarks/lost_node.py
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/visit.py
 	$(BIN)/python benchmarks/questions.py
