@@ -79,7 +79,8 @@ def main() -> None:
         "rest_over_ideal": f"{(ends[-1] - lost_at) / after - 1:.1%}",
         "lost_and_waited_s": round(ends[-1] - lost_at - after, 1),
     }
-    write("lost_node", [row], [], f"{' '.join((__doc__ or '').split())} Here: {said}.")
+    first, _, ideal = (__doc__ or "").split("\n\n")
+    write("lost_node", [row], [], f"{first} {' '.join(ideal.split())} Here: {said}.")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from rd4ad.metrics.significance import N_RESAMPLES
 from rd4ad.runs.run import METRIC_COLUMNS, Run, own_rows
 from rd4ad.runs.store import write_run
 
+_ROUNDING = 1e-12  # sums in another order
 NOT_STORED = "no interval stored: evaluate again, or `rd4ad results intervals`"
 SETTING = (
     "dataset", "category", "method", "backbone", "size_px", "epochs", "variant", "layers",
@@ -220,8 +221,8 @@ class Difference:
 
     @property
     def is_distinguishable(self) -> bool:
-        """Whether the interval is there and leaves zero out."""
-        return self.ci_low > 0 or self.ci_high < 0
+        """Whether the interval is there and leaves zero out, by more than rounding."""
+        return self.ci_low > _ROUNDING or self.ci_high < -_ROUNDING
 
 
 def differences(first: Resampled, second: Resampled) -> dict[str, Difference]:
