@@ -24,7 +24,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data, maps = Path(folder) / "parts", Path(folder) / "maps"
         write_parts(data, categories=(CATEGORY,), n_train=24, n_good=12, n_per_defect=6)
-        command = [python, HOME / "docs/anomalib_maps.py", "--data", data, "--out", maps]
+        script = str(HOME / "docs/anomalib_maps.py")
+        run = (  # peer_worker lets torchvision be imported beside any build of torch
+            f"import runpy, sys; sys.path.insert(0, {str(HOME / 'benchmarks')!r}); "
+            "import peer_worker; peer_worker.prepare(); "
+            f"runpy.run_path({script!r}, None, '__main__')"
+        )
+        command = [python, "-c", run, "--data", data, "--out", maps]
         command += ["--category", CATEGORY, "--random"]
         done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
         theirs = json.loads(done.stdout.strip().splitlines()[-1])

@@ -27,10 +27,6 @@ def main() -> None:
     parser.add_argument("--random", action="store_true", help="random weights: no download")
     options = parser.parse_args()
 
-    for name in ("nms", "qnms"):  # torchvision beside a build of torch that has no operators
-        if not hasattr(torch.ops.torchvision, name):
-            schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-            torch.library.define(f"torchvision::{name}", schema)
     from anomalib.data import MVTecAD
     from anomalib.engine import Engine
     from anomalib.metrics import AUROC, Evaluator

@@ -64,7 +64,7 @@ if kept is None:
             st.download_button(
                 "Its ZIP file", partial(compare.example, run), file_name="example_maps.zip",
                 mime="application/zip", on_click="ignore", icon=":material/download:",
-                help="The maps of the example, laid out as yours should be.",
+                help="The maps of the example. Yours need the same folders and names.",
             )  # fmt: skip
     with right:
         st.markdown("**What goes into the ZIP file**")

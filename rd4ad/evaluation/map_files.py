@@ -145,10 +145,10 @@ class MapArchive:
             yield decoded(self._content(entry), entry.filename)
 
     def read_masks(self, names: Sequence[str], side: int) -> NDArray[np.bool_] | None:
-        """Return masks (N, side, side), empty where there is no file; None if there is none at all.
+        """Return masks (N, side, side), resized as `read_mask` does; None if there is none at all.
 
         Raises:
-            DatasetError: one cannot be read.
+            DatasetError: one cannot be read, or a defect has none while others have.
         """
         if not self.masks:
             return None
@@ -156,9 +156,13 @@ class MapArchive:
         for place, name in enumerate(names):
             entry = self.masks.get(_key(name))
             if entry is not None:
-                one = decoded(self._content(entry), entry.filename) > 0
-                image = Image.fromarray(one).resize((side, side), Image.Resampling.NEAREST)
-                masks[place] = np.asarray(image)
+                one = 255 * (decoded(self._content(entry), entry.filename) > 0).astype(np.uint8)
+                image = Image.fromarray(one).resize((side, side), Image.Resampling.BILINEAR)
+                masks[place] = np.asarray(image) > 127
+            elif not name.startswith("test/good/"):
+                raise DatasetError(
+                    f"{name} has no mask, and others have: add ground_truth/{_key(name)}_mask.png."
+                )
         return masks
 
     def _content(self, entry: ZipInfo) -> bytes:

@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from rd4ad.data.folders import DatasetError
+from rd4ad.data.images import read_mask
 from rd4ad.evaluation.map_files import MAX_MAP_BYTES, MapArchive, decoded, resized
 
 NAMES = ["test/bent/000.png", "test/good/000.png"]
@@ -156,3 +157,15 @@ def test_a_resized_map_keeps_its_mean():
     assert resized(one, 4).shape == (4, 4)
     assert resized(one, 4).mean() == pytest.approx(one.mean(), rel=1e-5)
     assert resized(one[:8], 8) is not None
+
+
+def test_masks_are_resized_as_a_datasets_own_and_one_that_lacks_is_an_error(tmp_path):
+    mask = np.zeros((50, 50), np.uint8)
+    mask[11:30, 7:33] = 255
+    content = {"maps/bent/000.npy": npy(ONE), "ground_truth/bent/000_mask.png": png(mask)}
+    archive = MapArchive.open(packed(content))
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    found = archive.read_masks(NAMES, 32)
+    np.testing.assert_array_equal(found[0], read_mask(tmp_path / "mask.png", 32))
+    with pytest.raises(DatasetError, match="test/bent/001.png has no mask, and others have"):
+        archive.read_masks([*NAMES, "test/bent/001.png"], 32)
