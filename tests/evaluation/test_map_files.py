@@ -167,5 +167,5 @@ def test_masks_are_resized_as_a_datasets_own_and_one_that_lacks_is_an_error(tmp_
     Image.fromarray(mask).save(tmp_path / "mask.png")
     found = archive.read_masks(NAMES, 32)
     np.testing.assert_array_equal(found[0], read_mask(tmp_path / "mask.png", 32))
-    with pytest.raises(DatasetError, match="test/bent/001.png has no mask, and others have"):
+    with pytest.raises(DatasetError, match=r"test/bent/001\.png has no mask, and others"):
         archive.read_masks([*NAMES, "test/bent/001.png"], 32)
