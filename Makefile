@@ -28,6 +28,7 @@ bench: .venv/dev  ## measure, write results/bench and docs/BENCHMARKS.md
 	$(BIN)/python benchmarks/significance.py
 	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/anomalib_maps.py
 	$(BIN)/python benchmarks/patchcore.py

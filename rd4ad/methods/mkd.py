@@ -126,7 +126,6 @@ class MultiresolutionDistillation(Method):
             images,
         )
         parts = self.fitted_parts()
-        parts.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
 
         def terms_of(indices: Tensor) -> tuple[Tensor, Tensor]:
             *features, pictures = (stack[indices].to(session.device) for stack in stacks)

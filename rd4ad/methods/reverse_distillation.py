@@ -197,7 +197,6 @@ class ReverseDistillation(Method):
         config = session.config
         features = session.features(self.teacher, images)
         parts = self.fitted_parts()
-        parts.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
         optimizer = torch.optim.Adam(
             parts.parameters(),
             lr=config.learning_rate or 0.0,
@@ -316,7 +315,8 @@ def flattened_loss(teacher: Tensor, student: Tensor) -> Tensor:
 
     Source: train loss of the released code (hq-deng/RD4AD main.py, loss_fucntion).
     """
-    return (1 - F.cosine_similarity(teacher.flatten(1), student.flatten(1))).mean()
+    one, other = (layer.permute(0, 2, 3, 1).flatten(1) for layer in (teacher, student))  # no copy:
+    return (1 - F.cosine_similarity(one, other)).mean()  # in training they lie channels last
 
 
 def per_position_loss(teacher: Tensor, student: Tensor) -> Tensor:

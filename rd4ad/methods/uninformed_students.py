@@ -180,7 +180,6 @@ class UninformedStudents(Method):
             ensemble.center.copy_(center.view(-1, 1, 1))
             ensemble.spread.copy_(spread.view(-1, 1, 1))
         students = nn.ModuleList(ensemble.students for ensemble in self._all())
-        students.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
         def loss_of(indices: Tensor, generator: torch.Generator) -> Tensor:
             batch = normal[indices].to(session.device)
@@ -204,7 +203,7 @@ class UninformedStudents(Method):
                 "descriptors": nn.ModuleList(ensemble.descriptor for ensemble in self._all()),
                 "decoders": decoders.to(device),
             }
-        ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        )
         fields = [FIELDS[layer] for layer in self.layers]
 
         def pooled(patches: Tensor) -> Tensor:

@@ -187,18 +187,21 @@ def _check_writable(out: Path) -> None:
 def new_method(config: TrainingConfig, record: dict[str, Any], teacher: Teacher | None) -> Method:
     """Return the method that a configuration names, untrained, with the weights of its seed.
 
+    They lie channels last, as convolutions want them.
+
     Args:
         config: the settings.
         record: see `record_of`.
         teacher: the frozen network, for methods that have one.
     """
     with seeded(config.seed):
-        return method_class(config.method)(
+        method = method_class(config.method)(
             str(config.backbone),
             tuple(config.layers or ()),
             teacher=teacher,
             **record.get("settings", {}),
         )
+    return method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def record_of(

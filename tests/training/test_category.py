@@ -17,7 +17,7 @@ from rd4ad.config import LOSS_NAMES, Stop, TrainingConfig
 from rd4ad.data.folders import DatasetError, split_holdout
 from rd4ad.methods.backbones import BACKBONES, Teacher
 from rd4ad.methods.reverse_distillation import LOSSES, ReverseDistillation
-from rd4ad.training.category import train
+from rd4ad.training.category import new_method, train
 from rd4ad.training.session import Reporter, batches, state_path, teacher_features
 
 CONFIG = TrainingConfig(backbone="compact", size_px=64, epochs=3, batch_size=4, holdout=0.0)
@@ -276,6 +276,20 @@ def test_any_layer_subset_trains_with_either_loss(layers, loss):
     assert losses[-1] < losses[0]
     parameters = method.fitted_parts().named_parameters()
     assert [name for name, p in parameters if p.grad is None] == []  # no part is idle
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_a_loss_is_the_same_however_features_lie_in_memory(loss):
+    pair = torch.rand(2, 4, 8, 6, 6)  # (side, B, C, h, w)
+    lying = [layer.contiguous(memory_format=torch.channels_last) for layer in pair]
+    assert float(LOSSES[loss](*lying)) == pytest.approx(float(LOSSES[loss](*pair)), abs=1e-6)
+
+
+def test_a_method_about_to_train_lies_channels_last():
+    method = new_method(TrainingConfig(method="cutpaste", backbone="compact"), {}, None)
+    filters = [weight for weight in method.parameters() if weight.ndim == 4]
+    assert filters
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in filters)
 
 
 def test_the_two_losses_are_what_their_names_say():
