@@ -5,7 +5,7 @@ import streamlit as st
 from rd4ad.sweeps.missing_cells import grid_of_missing
 from rd4ad.web.explorer import charts, frame, index_cache, tables, widgets
 from rd4ad.web.explorer.panels import side_by_side
-from rd4ad.web.explorer.screens import ablations, leaderboard, limitations
+from rd4ad.web.explorer.screens import ablations, limitations, metric_cells
 
 NO_REFERENCE = "nothing: show the values"
 units = frame.open_page(
@@ -20,7 +20,7 @@ if runs is None:
 
 with widgets.controls():
     where = widgets.choose_category(runs, "Compares the runs of another category.")
-    stored = index_cache.scorings_of(*leaderboard.unqualified(where))
+    stored = index_cache.scorings_of(*metric_cells.unqualified(where))
     rows = tables.readable(stored)
     metric = widgets.choose_metric(rows, "Changes the metric in the cells.")
     down = widgets.choose_named(
@@ -131,7 +131,7 @@ if holes:
     with st.expander(f"Missing trainings: {len(holes)}"):
         st.markdown("A grid that fills them, for `rd4ad sweep grid.yaml --data DIR`:")
         st.code(
-            grid_of_missing(holes, leaderboard.unqualified(where)[0]),
+            grid_of_missing(holes, metric_cells.unqualified(where)[0]),
             language="yaml",
             wrap_lines=True,
         )

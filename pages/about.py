@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from rd4ad.data.one_class import NOVELTY_SETS
-from rd4ad.web.explorer import downloads, frame, index_cache, run_cache, tables, widgets
+from rd4ad.web.explorer import downloads, frame, index_cache, run_cache, run_text, tables, widgets
 
 COMMANDS = (
     ("Values of papers (hollow marks): transcribed, with their sources", "rd4ad results show"),
@@ -82,7 +82,7 @@ if runs is not None:
             widgets.choose_run(runs, "Shows the commands that train and measure another run.")
         )
     if run is not None:
-        st.code(tables.commands(run), language="bash", wrap_lines=True)
+        st.code(run_text.commands(run), language="bash", wrap_lines=True)
 st.subheader("Cite")
 st.code(downloads.BIBTEX, language="latex", wrap_lines=True)
 st.subheader("Data and licenses")

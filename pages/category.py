@@ -4,9 +4,9 @@ import pandas as pd
 import streamlit as st
 
 from rd4ad.runs.published import OBJECTS, TEXTURES
-from rd4ad.web.explorer import certainty, charts, frame, index_cache, run_cache, tables, widgets
+from rd4ad.web.explorer import charts, frame, index_cache, run_cache, tables, widgets
 from rd4ad.web.explorer.screens import category as screen
-from rd4ad.web.explorer.screens import leaderboard, reproduction
+from rd4ad.web.explorer.screens import certainty, metric_cells, reproduction
 
 MOST_DOTS, MOST_ROWS, N_CURVES = 40, 200, 4
 units = frame.open_page(
@@ -16,24 +16,24 @@ units = frame.open_page(
     terms=("auroc", "pro", "f1", "calibration"),
 )
 runs = index_cache.measured()
-names = leaderboard.categories(runs, TEXTURES + OBJECTS)
+names = metric_cells.categories(runs, TEXTURES + OBJECTS)
 
 with widgets.controls():
     chosen = widgets.choose(
         "Category", names, "category",
         "Shows another category: those of MVTec AD first, then the generated parts.",
-        default=leaderboard.qualified(leaderboard.MVTEC, "transistor"),
+        default=metric_cells.qualified(metric_cells.MVTEC, "transistor"),
     )  # fmt: skip
     metric = widgets.pick(
         "Metric",
-        leaderboard.METRICS,
+        metric_cells.METRICS,
         "metric",
         "Changes what the dots and the comparison below show.",
     )
 with widgets.controls("sources"):
-    offered = leaderboard.sources_of(runs)
+    offered = metric_cells.sources_of(runs)
     sources = widgets.choose_sources(
-        offered, [name for name in offered if name in leaderboard.SHOWN_AT_FIRST]
+        offered, [name for name in offered if name in metric_cells.SHOWN_AT_FIRST]
     )
     every = st.toggle(
         "All settings and columns",
@@ -42,23 +42,23 @@ with widgets.controls("sources"):
         help="Otherwise there is one setting for each method, backbone and size of this project, "
         "and the tables show their main columns.",
     )
-dataset, category = leaderboard.unqualified(chosen)
+dataset, category = metric_cells.unqualified(chosen)
 known = [] if runs is None else [index_cache.cells_of(dataset, metric)]
-known += [index_cache.published()] if dataset == leaderboard.MVTEC else []
-cells = leaderboard.of_category(known, metric, category, sources)
+known += [index_cache.published()] if dataset == metric_cells.MVTEC else []
+cells = metric_cells.of_category(known, metric, category, sources)
 mine = pd.DataFrame() if runs is None else tables.of_category(runs, dataset, category)
-shown = cells if every or cells.empty else leaderboard.main_settings(cells)
+shown = cells if every or cells.empty else metric_cells.main_settings(cells)
 
 left, right = st.columns(2)
 with left:
-    st.subheader(f"{leaderboard.METRICS[metric]} of {leaderboard.row_name(category).lower()}")
+    st.subheader(f"{metric_cells.METRICS[metric]} of {metric_cells.row_name(category).lower()}")
     if shown.empty:
         st.info("No value of this metric is known for this category.")
     else:
         dots = shown.tail(MOST_DOTS)  # the best are last
         widgets.show(
-            charts.dots(dots, leaderboard.short_labels(dots), units.factor, units.name),
-            f"{leaderboard.METRICS[metric]} of {category} by method, {units.name}: "
+            charts.dots(dots, metric_cells.short_labels(dots), units.factor, units.name),
+            f"{metric_cells.METRICS[metric]} of {category} by method, {units.name}: "
             + tables.in_words(dots, units.text),
             "dots",
         )

@@ -5,9 +5,9 @@ from functools import partial
 
 import streamlit as st
 
-from rd4ad.web.explorer import frame, index_cache, run_cache, tables, widgets
+from rd4ad.web.explorer import frame, index_cache, run_cache, run_text, widgets
 from rd4ad.web.explorer.panels import your_maps
-from rd4ad.web.explorer.screens import compare, leaderboard, pro_auditor
+from rd4ad.web.explorer.screens import compare, metric_cells, pro_auditor
 
 units = frame.open_page(
     "Compare yours",
@@ -101,13 +101,13 @@ run = run_cache.run_named(kept.found.run_id)
 if run is None:
     st.stop()
 row = runs[runs["run_id"] == kept.found.run_id].iloc[0].to_dict()
-where = leaderboard.qualified(row["dataset"], row["category"])
-theirs = tables.network_label(row)
+where = metric_cells.qualified(row["dataset"], row["category"])
+theirs = run_text.network_label(row)
 st.markdown(compare.verdict(kept.found, kept.name, theirs, units.text))
 with st.container(horizontal=True, vertical_alignment="center"):
     st.button("Compare others", on_click=forget, icon=":material/arrow_back:")
     st.caption(
-        f"{where}; {tables.run_label(row)}. This view's address opens it for others until "
+        f"{where}; {run_text.run_label(row)}. This view's address opens it for others until "
         f"{datetime.fromtimestamp(kept.ends, UTC):%H:%M} UTC; then it is deleted."
     )
 st.subheader("Every metric")

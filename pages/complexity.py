@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from rd4ad.web.explorer import charts, frame, index_cache, widgets
+from rd4ad.web.explorer import charts, cost_charts, frame, index_cache, widgets
 from rd4ad.web.explorer.screens import complexity
 
 units = frame.open_page(
@@ -26,7 +26,7 @@ if sizes:
 st.subheader("Cost relative to RD4AD, same host and backbone")
 rows = complexity.relative(table, size_px)
 widgets.show(
-    charts.cost_bars(rows),
+    cost_charts.cost_bars(rows),
     "Inference time relative to RD4AD: " + complexity.ratios_in_words(rows),
     "ratios",
 )
@@ -46,7 +46,7 @@ def show_quality() -> None:
         "that the row names where measured.",
     )  # fmt: skip
     widgets.show(
-        charts.frontier(
+        cost_charts.frontier(
             table,
             y=metric,
             y_title=f"{complexity.QUALITIES[metric]}, {units.name}",

@@ -3,8 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from rd4ad.web.explorer import certainty, frame, index_cache, run_cache, tables, widgets
-from rd4ad.web.explorer.screens import leaderboard, reproduction
+from rd4ad.web.explorer import frame, index_cache, run_cache, run_text, tables, widgets
+from rd4ad.web.explorer.screens import certainty, leaderboard, metric_cells, reproduction
 from rd4ad.web.explorer.style import KIND_NAMES
 
 VIEWS = {"all": "all methods", "pairs": "reported against reproduced"}
@@ -15,9 +15,9 @@ units = frame.open_page(
     terms=("auroc", "pro"),
 )
 runs = index_cache.measured()
-datasets = [leaderboard.MVTEC]
+datasets = [metric_cells.MVTEC]
 if runs is not None:
-    datasets += sorted(set(runs["dataset"]) - {leaderboard.MVTEC})
+    datasets += sorted(set(runs["dataset"]) - {metric_cells.MVTEC})
 
 with widgets.controls():
     dataset = widgets.choose(
@@ -28,13 +28,13 @@ with widgets.controls():
     )
     metric = widgets.pick(
         "Metric",
-        leaderboard.METRICS,
+        metric_cells.METRICS,
         "metric",
         "Changes every value in the table. Image AUROC ranks images; pixel AUROC ranks all pixels "
         "of a category; PRO weighs every defect region the same and has several definitions, "
         "named in each column.",
     )
-    is_mvtec = dataset == leaderboard.MVTEC
+    is_mvtec = dataset == metric_cells.MVTEC
     view = "all"
     if is_mvtec and runs is not None:
         view = widgets.pick(
@@ -49,18 +49,18 @@ cells = pd.concat([index_cache.published(), *cells] if is_mvtec else cells, igno
 cells = cells[cells["metric"] == metric]
 offered = [
     name
-    for name in leaderboard.sources_of(runs)
-    if is_mvtec or name in (leaderboard.OURS, leaderboard.EXTERNAL)
+    for name in metric_cells.sources_of(runs)
+    if is_mvtec or name in (metric_cells.OURS, metric_cells.EXTERNAL)
 ]
 with st.expander("Filters: sources, sizes, methods, settings, definitions"):
     sources = widgets.choose_sources(
-        offered, [name for name in offered if name in leaderboard.SHOWN_AT_FIRST]
+        offered, [name for name in offered if name in metric_cells.SHOWN_AT_FIRST]
     )
     left, right = st.columns(2)
     with left:
         sizes = st.multiselect(
             "Image size, px",
-            leaderboard.sizes_of(cells),
+            metric_cells.sizes_of(cells),
             key="size",
             bind="query-params",
             placeholder="all",
@@ -98,7 +98,7 @@ with st.expander("Filters: sources, sizes, methods, settings, definitions"):
             "project: the setting that was measured on most categories.",
         )
 
-shown = leaderboard.choose(
+shown = metric_cells.choose(
     cells,
     metric,
     sources=sources,
@@ -108,7 +108,7 @@ shown = leaderboard.choose(
     settings=settings,
 )
 if not (every or settings):
-    shown = leaderboard.main_settings(shown)
+    shown = metric_cells.main_settings(shown)
 if shown.empty:
     st.info("No value matches these filters: remove one of them.")
     st.stop()
@@ -128,12 +128,12 @@ if view == "pairs":
             "Images": st.column_config.LinkColumn(display_text="open"),
         },
         placeholder="–",
-        alt=f"{leaderboard.METRICS[metric]} as reported and as reproduced, {units.name}",
+        alt=f"{metric_cells.METRICS[metric]} as reported and as reproduced, {units.name}",
     )
     st.caption(
-        f"{leaderboard.METRICS[metric]}, {units.name}. Difference: reproduced minus reported; blue "
-        "is higher here, orange is lower. Where the backbones differ, it includes the difference "
-        "between backbones. ±: standard deviation over seeds."
+        f"{metric_cells.METRICS[metric]}, {units.name}. Difference: reproduced minus reported; "
+        "blue is higher here, orange is lower. Where the backbones differ, it includes the "
+        "difference between backbones. ±: standard deviation over seeds."
     )
     st.stop()
 
@@ -150,17 +150,17 @@ card = st.container()
 clicked = widgets.table_with_cells(
     tables.styled(table, best, counts, units.text, heat=heat),
     tables.with_coverage(table, counts),
-    alt=f"{leaderboard.METRICS[metric]} in {units.name}, categories by methods",
+    alt=f"{metric_cells.METRICS[metric]} in {units.name}, categories by methods",
     has_rows=True,
 )
 row = widgets.chosen_row(tables.with_coverage(table, counts))
-if row is not None and row in leaderboard.names(shown):
+if row is not None and row in metric_cells.names(shown):
     st.switch_page(
         "pages/category.py",
-        query_params={"category": leaderboard.qualified(dataset, row)} | frame.kept_query(),
+        query_params={"category": metric_cells.qualified(dataset, row)} | frame.kept_query(),
     )
 st.caption(
-    f"{leaderboard.METRICS[metric]}, {units.name}. "
+    f"{metric_cells.METRICS[metric]}, {units.name}. "
     + " · ".join(KIND_NAMES.values())
     + f". {tables.MARK} and bold: best of its row at the printed precision. RD4AD first, then by "
     "average. Averages are computed here, and only where every category has a value. "
@@ -174,18 +174,18 @@ if clicked is not None:
     cell = leaderboard.cell_at(shown, row, column)
     with card:
         if cell is None:
-            st.info(f"{column} has no value for {leaderboard.row_name(row)}.")
+            st.info(f"{column} has no value for {metric_cells.row_name(row)}.")
         else:
             widgets.show_links(leaderboard.links(cell, dataset), frame.kept_query())
-            title = f"{column} · {leaderboard.row_name(row)}"
+            title = f"{column} · {metric_cells.row_name(row)}"
             widgets.show_card(title, tables.card(cell, units.text))
             for run in filter(None, map(run_cache.run_named, cell["runs"])):
                 metric = certainty.metric_card(run, cell, units.text)
                 title = f"Run {run.record['run_id']}"
                 widgets.show_card(
                     title,
-                    metric | tables.run_card(run, index_cache.on_the_hub(run.record["run_id"])),
-                    tables.commands(run),
+                    metric | run_text.run_card(run, index_cache.on_the_hub(run.record["run_id"])),
+                    run_text.commands(run),
                 )
 
 left, right = st.columns(2)

@@ -7,7 +7,7 @@ from rd4ad.scoring import IMAGE
 from rd4ad.web.explorer import charts, frame, index_cache, run_cache, tables, widgets
 from rd4ad.web.explorer.panels import gallery, laboratory
 from rd4ad.web.explorer.screens import limitations
-from rd4ad.web.explorer.screens.leaderboard import MVTEC
+from rd4ad.web.explorer.screens.metric_cells import MVTEC
 
 units = frame.open_page(
     "Limitations",

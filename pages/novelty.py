@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from rd4ad.web.explorer import charts, frame, index_cache, run_cache, tables, widgets
+from rd4ad.web.explorer import charts, frame, index_cache, run_cache, run_text, tables, widgets
 from rd4ad.web.explorer.screens import novelty
 from rd4ad.web.explorer.style import KIND_NAMES
 
@@ -152,6 +152,6 @@ with st.expander(f"How {novelty.named(chosen)} was measured"):
     run = study.runs[chosen]
     widgets.show_card(
         f"Run {run.record['run_id']}",
-        tables.run_card(run, index_cache.on_the_hub(run.record["run_id"])),
-        tables.commands(run),
+        run_text.run_card(run, index_cache.on_the_hub(run.record["run_id"])),
+        run_text.commands(run),
     )

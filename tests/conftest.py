@@ -16,6 +16,9 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+from rd4ad.runs.run import Run
+from rd4ad.runs.store import read_run
+
 # A slow moment of the machine is no failure, and a run of the tests is like the one before.
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
@@ -101,6 +104,12 @@ def part_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(REPOSITORY / "results/detectors/mnist_3.safetensors", checkpoint.parent)
     update_index(results)
     return results
+
+
+@pytest.fixture(scope="session")
+def stored_tile() -> Run:
+    """The stored run of the generated part tile, with its maps and masks."""
+    return read_run(next((REPOSITORY / "results/runs").glob("rd-Generated_parts-tile-*")))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from fastapi import Path as InPath
 from rd4ad.runs.index import read_index
 from rd4ad.runs.published import averages, read_published
 from rd4ad.runs.store import read_run
-from rd4ad.web.explorer.screens.leaderboard import MVTEC, measured_cells, published_cells
+from rd4ad.web.explorer.screens.metric_cells import MVTEC, measured_cells, published_cells
 from rd4ad.web.explorer.tables import in_order
 from rd4ad.web.live import judgments
 from rd4ad.web.live.detectors import BusyError, Detectors

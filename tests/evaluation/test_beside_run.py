@@ -1,35 +1,27 @@
 """Maps beside a stored run: the same metrics as everywhere else, and nothing stored."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from rd4ad.evaluation.beside_run import BY_TYPE, beside
 from rd4ad.metrics.category import category_metrics
 from rd4ad.runs.rescoring import own_scoring
-from rd4ad.runs.store import read_run
 from rd4ad.scoring import anomaly_maps
 
-RUNS = Path(__file__).resolve().parents[2] / "results/runs"
-
 
 @pytest.fixture(scope="module")
-def run():
-    return read_run(next(RUNS.glob("rd-Generated_parts-tile-*")))
+def own(stored_tile):
+    return anomaly_maps(
+        stored_tile.distances(), own_scoring(stored_tile), stored_tile.record["size_px"]
+    )
 
 
-@pytest.fixture(scope="module")
-def own(run):
-    return anomaly_maps(run.distances(), own_scoring(run), run.record["size_px"])
-
-
-def test_a_run_beside_itself_differs_in_nothing(run, own):
-    found = beside(run, own, run.masks())
+def test_a_run_beside_itself_differs_in_nothing(stored_tile, own):
+    found = beside(stored_tile, own, stored_tile.masks())
     for metric, one in found.differences.items():
         assert one.difference == pytest.approx(0, abs=1e-9), metric
         assert not one.is_distinguishable
-    stored = run.metrics[run.metrics["is_default"]].set_index("metric")
+    stored = stored_tile.metrics[stored_tile.metrics["is_default"]].set_index("metric")
     for row in found.metrics.to_dict("records"):
         if row["metric"] in stored.index:
             expected = stored.loc[row["metric"], ["value", "ci_low", "ci_high"]].tolist()
@@ -41,13 +33,13 @@ def test_a_run_beside_itself_differs_in_nothing(run, own):
     assert (found.images["score"] - found.images["score_run"]).abs().max() < 1e-5
 
 
-def test_metrics_are_those_of_the_resized_maps_and_of_the_maxima_as_they_came(run, own):
+def test_metrics_are_those_of_the_resized_maps_and_of_the_maxima_as_they_came(stored_tile, own):
     rng = np.random.default_rng(0)
-    masks, labels = run.masks(), run.images()["label"].to_numpy()
+    masks, labels = stored_tile.masks(), stored_tile.images()["label"].to_numpy()
     worse = own + rng.random(own.shape).astype(np.float32) * own.max()
     large = worse.repeat(2, 1).repeat(2, 2)  # its cells' means are the map again
     large[:, 0, 0] += rng.random(len(large)) * 5
-    found = beside(run, large, masks)
+    found = beside(stored_tile, large, masks)
     small = large.reshape(len(large), 256, 2, 256, 2).mean((2, 4))
     expected = category_metrics(small, large.max((1, 2)).astype(float), labels, masks)
     for row in expected:
@@ -57,16 +49,16 @@ def test_metrics_are_those_of_the_resized_maps_and_of_the_maxima_as_they_came(ru
     assert found.differences["aupro"].is_distinguishable
 
 
-def test_without_masks_there_are_the_metrics_of_images_alone(run, own):
-    found = beside(run, own, None)
+def test_without_masks_there_are_the_metrics_of_images_alone(stored_tile, own):
+    found = beside(stored_tile, own, None)
     known = found.metrics.dropna(subset="value")["metric"].tolist()
     assert known == ["image_auroc", "image_ap", "image_f1_max"]
     assert found.differences["pixel_auroc"].reason
 
 
-def test_maps_to_look_at_hold_together_and_any_range_of_values_will_do(run, own):
-    found = beside(run, own * 1e30, run.masks())
+def test_maps_to_look_at_hold_together_and_any_range_of_values_will_do(stored_tile, own):
+    found = beside(stored_tile, own * 1e30, stored_tile.masks())
     assert found.maps.dtype == np.float16
     assert (float(found.maps.min()), float(found.maps.max())) == (0.0, 1.0)
-    flat = beside(run, np.zeros_like(own), run.masks())
+    flat = beside(stored_tile, np.zeros_like(own), stored_tile.masks())
     assert np.isfinite(flat.maps).all()

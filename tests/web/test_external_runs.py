@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rd4ad.runs.index import read_index, update_index
 from rd4ad.web.explorer import index_cache
-from rd4ad.web.explorer.screens import leaderboard
+from rd4ad.web.explorer.screens import metric_cells
 from tests.evaluation.test_external import samples, stack, stored  # noqa: F401
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -18,7 +18,7 @@ def test_every_page_shows_it_as_external(stored, tmp_path, monkeypatch, opened):
     monkeypatch.setattr(index_cache, "RESULTS", results)
     monkeypatch.setattr(index_cache, "DATA", tmp_path / "nowhere")
     dataset = stored.run.record["dataset"]
-    cells = leaderboard.measured_cells(read_index(results, is_default=True), dataset)
+    cells = metric_cells.measured_cells(read_index(results, is_default=True), dataset)
     assert set(cells["kind"]) == {"external"}
     for page in sorted((REPOSITORY / "pages").glob("*.py")):
         shown = opened(f"pages/{page.name}")

@@ -17,9 +17,10 @@ from rd4ad.runs.comparison import seed_spread
 from rd4ad.runs.index import broken_runs, metric_rows, read_index, run_folders
 from rd4ad.runs.published import averages, read_published
 from rd4ad.web.explorer.screens import complexity as costs
-from rd4ad.web.explorer.screens.findings import Finding, read_evidence
+from rd4ad.web.explorer.screens.finding import Finding
 from rd4ad.web.explorer.screens.findings import findings as all_findings
-from rd4ad.web.explorer.screens.leaderboard import measured_cells, published_cells
+from rd4ad.web.explorer.screens.findings import read_evidence
+from rd4ad.web.explorer.screens.metric_cells import measured_cells, published_cells
 from rd4ad.web.explorer.tables import in_order, of_category
 from rd4ad.web.explorer.units import Units
 from rd4ad.web.explorer.widgets import empty
@@ -39,7 +40,7 @@ def categories_on_disk() -> list[str]:
 
 
 def published() -> pd.DataFrame:
-    """Return the cells of the published metrics; see `rd4ad.web.explorer.screens.leaderboard`."""
+    """Return the cells of the published metrics; see `rd4ad.web.explorer.screens.metric_cells`."""
     names = ("published/mvtec.csv", "published/mvtec_later.csv")
     return _published(RESULTS, [modified_at(RESULTS / name) for name in names])
 

@@ -17,10 +17,11 @@ from rd4ad.runs.comparison import Difference, Resampled, mean_of, resample
 from rd4ad.runs.run import Run
 from rd4ad.runs.store import read_run
 from rd4ad.scoring import IMAGE, anomaly_maps, layers_name, scores
-from rd4ad.web.explorer import certainty, index_cache
+from rd4ad.web.explorer import index_cache
 from rd4ad.web.explorer.index_cache import modified_at
+from rd4ad.web.explorer.screens import certainty
 from rd4ad.web.explorer.screens.category import band, by_setting
-from rd4ad.web.explorer.screens.leaderboard import unqualified
+from rd4ad.web.explorer.screens.metric_cells import unqualified
 from rd4ad.web.explorer.screens.pro_auditor import Upload
 from rd4ad.web.explorer.tables import of_category
 
@@ -69,7 +70,7 @@ def curves_of(run: Run) -> pd.DataFrame:
 
 
 def certainty_of(cells: pd.DataFrame, first: str, second: str) -> dict[str, Difference]:
-    """Return how sure the difference of two columns is; see `rd4ad.web.explorer.certainty`."""
+    """Return how sure a difference of columns is; see `rd4ad.web.explorer.screens.certainty`."""
 
     def resampled(run_ids: tuple[str, ...]) -> Resampled:
         paths = [index_cache.RESULTS / "runs" / run_id for run_id in run_ids]

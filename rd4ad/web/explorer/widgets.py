@@ -9,9 +9,10 @@ import streamlit as st
 from plotly.graph_objects import Figure
 
 from rd4ad.web.explorer import downloads
+from rd4ad.web.explorer.run_text import run_title
 from rd4ad.web.explorer.screens import ablations
-from rd4ad.web.explorer.screens.leaderboard import MVTEC, categories, qualified, unqualified
-from rd4ad.web.explorer.tables import METRIC_NAMES, of_category, run_title
+from rd4ad.web.explorer.screens.metric_cells import MVTEC, categories, qualified, unqualified
+from rd4ad.web.explorer.tables import METRIC_NAMES, of_category
 from rd4ad.web.explorer.units import Units, difference
 
 
@@ -191,7 +192,7 @@ def fixed_key(name: str, varied: Sequence[str]) -> str:
 
 
 def choose_sources(sources: Sequence[str], default: Sequence[str]) -> list[str]:
-    """Return whose metrics are shown: a choice of `leaderboard.SOURCES`."""
+    """Return whose metrics are shown: a choice of `metric_cells.SOURCES`."""
     chosen: list[str] = st.pills(
         "Source",
         sources,

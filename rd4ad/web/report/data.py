@@ -20,8 +20,8 @@ from rd4ad.runs.index import read_index
 from rd4ad.runs.published import averages, read_published
 from rd4ad.runs.run import Run
 from rd4ad.runs.store import read_run
-from rd4ad.web.explorer import charts, tables
-from rd4ad.web.explorer.screens import findings, leaderboard
+from rd4ad.web.explorer import charts, run_text, tables
+from rd4ad.web.explorer.screens import finding, findings, leaderboard, metric_cells
 from rd4ad.web.explorer.style import COLORS, KIND_NAMES
 from rd4ad.web.explorer.units import PERCENT
 
@@ -51,20 +51,20 @@ def write_data(results: Path, out: Path) -> list[str]:
         OSError: `out` cannot be written.
     """
     published = read_published(results)
-    known = leaderboard.published_cells(published, averages(published))
+    known = metric_cells.published_cells(published, averages(published))
     try:
         runs = tables.in_order(read_index(results, is_default=True))
     except FileNotFoundError:
         runs = pd.DataFrame(columns=["dataset", "category"])  # the published metrics stand alone
-    names = [leaderboard.MVTEC, *sorted(set(runs["dataset"]) - {leaderboard.MVTEC})]
+    names = [metric_cells.MVTEC, *sorted(set(runs["dataset"]) - {metric_cells.MVTEC})]
     folder = out / "data"
     folder.mkdir(parents=True, exist_ok=True)
     datasets = []
     for name in names:
-        parts = [known] if name == leaderboard.MVTEC else []
+        parts = [known] if name == metric_cells.MVTEC else []
         mine = runs[runs["dataset"] == name]
         if len(mine):
-            parts.append(leaderboard.measured_cells(runs, name))
+            parts.append(metric_cells.measured_cells(runs, name))
         _write(folder / f"{file_name(name)}.json", _columns(pd.concat(parts, ignore_index=True)))
         # A class of a novelty set has ten thousand images and no part to look at.
         measured = [] if name in TITLES else sorted(set(mine["category"]))
@@ -77,11 +77,11 @@ def write_data(results: Path, out: Path) -> list[str]:
         {
             "datasets": datasets,
             "findings": [_finding(one) for one in _findings(results)],
-            "metrics": leaderboard.METRICS,
+            "metrics": metric_cells.METRICS,
             "measured_metrics": tables.METRIC_NAMES,
             "curves": charts.CURVES,
             "axes": charts.AXES,
-            "averages": leaderboard.AVERAGES,
+            "averages": metric_cells.AVERAGES,
             "kinds": KIND_NAMES,
             "colors": COLORS,
             "heat": color_table().tolist(),
@@ -100,11 +100,11 @@ def file_name(text: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in text)
 
 
-def _findings(results: Path) -> list[findings.Finding]:
+def _findings(results: Path) -> list[finding.Finding]:
     return findings.findings(findings.read_evidence(results), PERCENT)
 
 
-def _finding(one: findings.Finding) -> dict[str, Any]:
+def _finding(one: finding.Finding) -> dict[str, Any]:
     marks = [
         [mark.label, float(mark.value), mark.kind, *map(_finite, (mark.low, mark.high))]
         for mark in one.marks
@@ -117,8 +117,8 @@ def _finding(one: findings.Finding) -> dict[str, Any]:
 
 def _columns(cells: pd.DataFrame) -> dict[str, Any]:
     """Return cells as columns, each with what it is and its values by category."""
-    labels = leaderboard.labels(cells)
-    main = set(leaderboard.main_settings(cells).index)
+    labels = metric_cells.labels(cells)
+    main = set(metric_cells.main_settings(cells).index)
     columns = []
     for _, mine in cells.groupby([cells["metric"], labels], sort=False):
         first = mine.iloc[0]
@@ -137,7 +137,7 @@ def _columns(cells: pd.DataFrame) -> dict[str, Any]:
                 "runs": {
                     name: list(runs)
                     for name, runs in zip(mine["category"], mine["runs"], strict=True)
-                    if runs and name not in leaderboard.AVERAGES
+                    if runs and name not in metric_cells.AVERAGES
                 },
             }
         )
@@ -176,15 +176,15 @@ def _run(run: Run, row: dict[Any, Any]) -> dict[str, Any]:
     }
     return {
         "id": row["run_id"],
-        "setting": tables.setting_label(row),
+        "setting": run_text.setting_label(row),
         "seed": int(row["seed"]),
         "metrics": metrics,
         "labels": images["label"].astype(int).tolist(),
         "types": _coded(images["defect_type"]),
         "scores": [_digits(score) for score in images["score"]],
         "curves": curves,
-        "card": tables.run_card(run),
-        "commands": tables.commands(run),
+        "card": run_text.run_card(run),
+        "commands": run_text.commands(run),
     }
 
 

@@ -23,7 +23,7 @@ from rd4ad.runs.run import Run
 from rd4ad.runs.store import read_run
 from rd4ad.scoring import IMAGE, Scoring
 from rd4ad.teach.memory import Recipe
-from rd4ad.web.explorer import tables
+from rd4ad.web.explorer import run_text, tables
 from rd4ad.web.report.data import file_name
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "live/examples"
@@ -80,7 +80,7 @@ def _laboratory(run: Run, row: dict[Any, Any], folder: Path) -> dict[str, Any]:
         "id": row["run_id"],
         "dataset": row["dataset"],
         "category": row["category"],
-        "setting": tables.run_label(row),
+        "setting": run_text.run_label(row),
         "size_px": int(row["size_px"]),
         "layers": {
             str(layer): {"side": stack.shape[1], "step": float(steps[layer])}

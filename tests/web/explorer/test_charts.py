@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rd4ad.web.explorer import charts, style
+from rd4ad.web.explorer import charts, cost_charts, style
 from rd4ad.web.explorer.screens import complexity
 
 IMAGES = pd.DataFrame(
@@ -113,7 +113,7 @@ def test_costs_of_papers_and_of_this_host_stand_side_by_side():
     assert table["memory_ratio"].tolist()[:2] == pytest.approx([4, 1])
     said = complexity.ratios_in_words(complexity.relative(table, 256))
     assert said == "RIAD 256 px 3.9 ×, SPADE WR50 4.0 ×"
-    drawn = charts.frontier(table, y="pixel_auroc", y_title="Pixel AUROC", factor=100)
+    drawn = cost_charts.frontier(table, y="pixel_auroc", y_title="Pixel AUROC", factor=100)
     marks = [trace for trace in drawn.data if trace.mode != "lines"]
     symbols = [trace.marker.symbol for trace in marks]  # without quality there is no mark
     assert symbols == ["diamond-open", "circle-open", "triangle-down"]

@@ -7,7 +7,7 @@ import pytest
 from rd4ad.cli.parser import build_parser
 from rd4ad.runs.index import read_index
 from rd4ad.runs.store import read_run
-from rd4ad.web.explorer import tables
+from rd4ad.web.explorer import run_text, tables
 from rd4ad.web.explorer.units import FRACTION, PERCENT
 
 
@@ -17,7 +17,7 @@ def run(part_results):
 
 
 def test_the_commands_of_a_run_are_real_ones_with_its_settings(run):
-    train, evaluate = tables.commands(run).splitlines()
+    train, evaluate = run_text.commands(run).splitlines()
     asked = build_parser().parse_args(shlex.split(train)[1:])
     config = run.record["config"]
     assert asked.layers == tuple(config["layers"])
@@ -34,19 +34,19 @@ def test_a_setting_that_is_not_the_default_is_named(run):
     other = replace(run, record=run.record | {"config": run.record["config"] | config})
     stopped = {"stop": {"budget_minutes": None, "patience": 5}, "epochs_done": 12}
     other.record["config"].update(stopped)
-    train, _ = tables.commands(other).splitlines()
+    train, _ = run_text.commands(other).splitlines()
     asked = build_parser().parse_args(shlex.split(train)[1:])
     assert {name: getattr(asked, name) for name in config} == config
     assert asked.patience == 5
     assert "--learning-rate" not in train
-    assert "ended after 12" in tables.run_card(other)["Fitted on"]
-    assert "bfloat16" in tables.run_card(other)["Fitted on"]
+    assert "ended after 12" in run_text.run_card(other)["Fitted on"]
+    assert "bfloat16" in run_text.run_card(other)["Fitted on"]
     on_gpu = replace(run, record=run.record | {"training": {"device": "NVIDIA X"}})
-    assert "on NVIDIA X" in tables.run_card(on_gpu)["Fitted on"]
+    assert "on NVIDIA X" in run_text.run_card(on_gpu)["Fitted on"]
 
 
 def test_a_runs_card_says_what_determines_it_and_where_it_was_measured(run):
-    card = tables.run_card(run)
+    card = run_text.run_card(run)
     assert card["Seed"] == "0"
     assert card["Image size"] == "64 px"
     assert "held-out normal images" in card["Threshold"]
@@ -59,7 +59,7 @@ def test_titles_of_runs_are_unique(part_results):
     index = read_index(part_results, is_default=True)
     twin = index.assign(run_id="rd-other-0123abcd")
     runs = tables.in_order(pd.concat([index, twin]))
-    titles = [tables.run_title(row) for row in runs.to_dict("records")]
+    titles = [run_text.run_title(row) for row in runs.to_dict("records")]
     assert len(set(titles)) == 2
 
 

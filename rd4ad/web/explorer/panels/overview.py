@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from rd4ad.web.explorer import charts, frame, widgets
-from rd4ad.web.explorer.screens.findings import Finding
+from rd4ad.web.explorer.screens.finding import Finding
 
 OF_THE_LEADERBOARD = {
     "dataset", "metric", "size", "by", "method", "setting", "definition", "heat", "at", "first",

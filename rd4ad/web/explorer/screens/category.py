@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from rd4ad.web.explorer.tables import METRIC_NAMES, Text, setting_label, with_interval
+from rd4ad.web.explorer.run_text import setting_label
+from rd4ad.web.explorer.tables import METRIC_NAMES, Text, with_interval
 
 MAIN_METRICS = ("image_auroc", "pixel_auroc", "aupro", "aupro_per_image")
 _N_POINTS = 300  # of a band of curves

@@ -11,7 +11,7 @@ from rd4ad.runs.dataset_images import GENERATED
 from rd4ad.runs.run import Run
 from rd4ad.scoring import layers_name
 from rd4ad.web.explorer.screens.ablations import is_distinguishable
-from rd4ad.web.explorer.screens.leaderboard import MVTEC, qualified
+from rd4ad.web.explorer.screens.metric_cells import MVTEC, qualified
 from rd4ad.web.explorer.style import BACKBONES
 from rd4ad.web.explorer.tables import METRIC_NAMES, Text, with_sign
 from rd4ad.web.explorer.units import Units

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rd4ad.data.archives import UNREADABLE, open_zip
 from rd4ad.data.folders import DatasetError
 from rd4ad.runs.dataset_images import GENERATED
-from rd4ad.web.explorer.screens.leaderboard import qualified
+from rd4ad.web.explorer.screens.metric_cells import qualified
 
 MAX_BYTES = 100 * 2**20
 """Of one unpacked array."""

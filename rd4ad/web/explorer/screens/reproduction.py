@@ -3,7 +3,7 @@
 import pandas as pd
 
 from rd4ad.catalogue import DEFAULT_METHOD, title_of
-from rd4ad.web.explorer.screens.leaderboard import AVERAGES, PAPER
+from rd4ad.web.explorer.screens.metric_cells import AVERAGES, PAPER
 from rd4ad.web.explorer.style import BACKBONES
 
 COLUMNS = ("method", "setting", "definition", "reproduced", "ours", "reported", "theirs", "by",
@@ -28,7 +28,8 @@ def reported_beside(cells: pd.DataFrame) -> pd.DataFrame:
     ('R18 256 px', 'WR50 256 px', 0.003)
 
     Args:
-        cells: of one metric and category; see `rd4ad.web.explorer.screens.leaderboard.of_category`.
+        cells: of one metric and category; see
+            `rd4ad.web.explorer.screens.metric_cells.of_category`.
     """
     ours = cells[cells["kind"] == "reproduced"]
     theirs = cells[cells["kind"] == "reported"]
@@ -70,7 +71,7 @@ def pairs(cells: pd.DataFrame) -> pd.DataFrame:
     [['bottle', 'R18 256 px', 'WR50 256 px']]
 
     Args:
-        cells: of one metric; see `rd4ad.web.explorer.screens.leaderboard`. Of the paper's sizes,
+        cells: of one metric; see `rd4ad.web.explorer.screens.metric_cells`. Of the paper's sizes,
             the one that was measured here counts, else the largest.
     """
     keys = ["method", "category"]

@@ -1,6 +1,5 @@
 import zipfile
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,21 +7,15 @@ import pytest
 from rd4ad.config import KEPT_SECONDS
 from rd4ad.evaluation.beside_run import beside
 from rd4ad.evaluation.map_files import MapArchive
-from rd4ad.runs.store import read_run
 from rd4ad.web.explorer.screens import compare
 
-RUNS = Path(__file__).resolve().parents[4] / "results/runs"
-
 
 @pytest.fixture(scope="module")
-def run():
-    return read_run(next(RUNS.glob("rd-Generated_parts-tile-*")))
-
-
-@pytest.fixture(scope="module")
-def found(run):
-    archive = MapArchive.open(compare.example(run))
-    return beside(run, archive.read_maps(list(run.images()["image"])), run.masks())
+def found(stored_tile):
+    archive = MapArchive.open(compare.example(stored_tile))
+    return beside(
+        stored_tile, archive.read_maps(list(stored_tile.images()["image"])), stored_tile.masks()
+    )
 
 
 def text(value):
@@ -55,10 +48,10 @@ def test_a_name_keeps_nothing_that_markdown_acts_on(typed, kept):
     assert compare.name_of(typed) == kept
 
 
-def test_the_example_is_a_zip_file_as_the_page_asks_for(run):
-    with zipfile.ZipFile(BytesIO(compare.example(run))) as archive:
+def test_the_example_is_a_zip_file_as_the_page_asks_for(stored_tile):
+    with zipfile.ZipFile(BytesIO(compare.example(stored_tile))) as archive:
         names = archive.namelist()
-    assert len(names) == run.record["n_test_images"]
+    assert len(names) == stored_tile.record["n_test_images"]
     assert "maps/good/000.npy" in names
 
 

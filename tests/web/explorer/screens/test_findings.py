@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import ttest_ind
 
 from rd4ad.web.explorer import charts
-from rd4ad.web.explorer.screens import findings
+from rd4ad.web.explorer.screens import findings, transistor_findings
 from rd4ad.web.explorer.units import FRACTION, PERCENT
 
 RESULTS = Path(__file__).resolve().parents[4] / "results"
@@ -78,6 +78,6 @@ def test_what_three_seeds_tell_apart_is_welchs_test_at_its_limit():
 
 
 def test_a_single_run_has_no_interval_over_seeds():
-    apart, low, high = findings.difference_over_seeds([0.9], [0.8, 0.81])
+    apart, low, high = transistor_findings.difference_over_seeds([0.9], [0.8, 0.81])
     assert apart == pytest.approx(0.095)
     assert np.isnan([low, high]).all()

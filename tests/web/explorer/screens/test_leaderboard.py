@@ -6,8 +6,8 @@ import pytest
 
 from rd4ad.runs.index import SCHEMA
 from rd4ad.runs.published import OBJECTS, TEXTURES, averages, read_published
-from rd4ad.web.explorer.screens import leaderboard
-from rd4ad.web.explorer.screens.leaderboard import MVTEC, OURS, PAPER
+from rd4ad.web.explorer.screens import leaderboard, metric_cells
+from rd4ad.web.explorer.screens.metric_cells import MVTEC, OURS, PAPER
 
 RESULTS = Path(__file__).resolve().parents[4] / "results"
 
@@ -15,7 +15,7 @@ RESULTS = Path(__file__).resolve().parents[4] / "results"
 @pytest.fixture(scope="module")
 def published():
     table = read_published(RESULTS)
-    return leaderboard.published_cells(table, averages(table))
+    return metric_cells.published_cells(table, averages(table))
 
 
 def run_rows(category: str, value: float, *, seed: int = 0, dataset: str = MVTEC, **more):
@@ -29,18 +29,18 @@ def run_rows(category: str, value: float, *, seed: int = 0, dataset: str = MVTEC
 
 
 def cells_of(rows) -> pd.DataFrame:
-    return leaderboard.measured_cells(pd.DataFrame(rows).reindex(columns=SCHEMA.names), MVTEC)
+    return metric_cells.measured_cells(pd.DataFrame(rows).reindex(columns=SCHEMA.names), MVTEC)
 
 
 def test_the_papers_table_2_is_complete(published):
-    cells = leaderboard.choose(published, "pixel_auroc", sources=[PAPER])
+    cells = metric_cells.choose(published, "pixel_auroc", sources=[PAPER])
     table = leaderboard.wide(cells)
     assert list(table.index) == [*TEXTURES, *OBJECTS, "avg_texture", "avg_object", "avg_total"]
     assert not table.isna().any(axis=None)
 
 
 def test_a_stated_average_that_its_rows_do_not_give_keeps_both_numbers(published):
-    cells = leaderboard.choose(published, "pixel_auroc", sources=[PAPER])
+    cells = metric_cells.choose(published, "pixel_auroc", sources=[PAPER])
     said = leaderboard.disagreements(cells)
     assert len(said) == 1
     assert "96.5" in said[0]
@@ -48,7 +48,7 @@ def test_a_stated_average_that_its_rows_do_not_give_keeps_both_numbers(published
 
 
 def test_best_of_a_row_is_computed_and_not_the_papers_bold(published):
-    table = leaderboard.wide(leaderboard.choose(published, "pixel_auroc", sources=[PAPER]))
+    table = leaderboard.wide(metric_cells.choose(published, "pixel_auroc", sources=[PAPER]))
     best = leaderboard.best(table, dict.fromkeys(table.columns, ""))
     assert list(best.columns[best.loc["zipper"]]) == ["○ CutPaste 256"]  # the bold is on PaDiM
     assert list(best.columns[best.loc["transistor"]]) == ["○ RD4AD WR50 128"]
@@ -84,20 +84,20 @@ def test_another_setting_is_another_column():
         run_rows("wood", 0.7, epochs=5),
     ]
     cells = cells_of(rows)
-    assert sorted(leaderboard.labels(cells)) == [
+    assert sorted(metric_cells.labels(cells)) == [
         "● RD4AD R18 256", "● RD4AD R18 256 (5 epochs)", "● RD4AD R18 256 (layers 3, sum)",
     ]  # fmt: skip
 
 
 def test_an_average_over_measured_categories_needs_all_of_them():
     cells = cells_of([run_rows(name, 0.9) for name in TEXTURES])
-    averaged = cells[cells["category"].isin(leaderboard.AVERAGES)]
+    averaged = cells[cells["category"].isin(metric_cells.AVERAGES)]
     assert averaged["category"].tolist() == ["avg_texture"]
 
 
 def test_measured_and_reported_metrics_are_never_in_one_average(published):
     both = pd.concat([published, cells_of([run_rows(name, 0.5) for name in TEXTURES[:4]])])
-    table = leaderboard.wide(leaderboard.choose(both, "pixel_auroc", sources=[PAPER, OURS]))
+    table = leaderboard.wide(metric_cells.choose(both, "pixel_auroc", sources=[PAPER, OURS]))
     assert np.isnan(table.loc["avg_texture", "● RD4AD R18 256"])
     assert table.loc["avg_texture", "○ RD4AD WR50 256"] == pytest.approx(0.977)
 
@@ -111,10 +111,10 @@ def test_pro_names_its_definition_in_the_column():
 
 
 def test_columns_of_all_sources_are_distinguished(published):
-    for metric in leaderboard.METRICS:
-        cells = leaderboard.choose(published, metric, sources=leaderboard.SOURCES)
+    for metric in metric_cells.METRICS:
+        cells = metric_cells.choose(published, metric, sources=metric_cells.SOURCES)
         assert (
-            not cells.assign(label=leaderboard.labels(cells))
+            not cells.assign(label=metric_cells.labels(cells))
             .duplicated(["label", "category"])
             .any()
         )
@@ -133,8 +133,8 @@ def test_a_column_compared_with_itself_ties():
 
 
 def test_sizes_are_those_that_occur(published):
-    assert leaderboard.sizes_of(published)[:2] == ["128", "256"]
-    assert leaderboard.sizes_of(published)[-1] == "not stated"
+    assert metric_cells.sizes_of(published)[:2] == ["128", "256"]
+    assert metric_cells.sizes_of(published)[-1] == "not stated"
 
 
 def test_a_method_without_a_backbone_names_none():
@@ -147,9 +147,9 @@ def test_the_main_setting_of_a_backbone_is_the_one_measured_on_most_categories()
     rows = [run_rows(name, 0.9) for name in ("tile", "wood")]
     rows += [run_rows(name, 0.8, epochs=10.0) for name in ("tile", "wood", "grid")]
     rows += [run_rows("tile", 0.7, epochs=5.0)]
-    shown = leaderboard.main_settings(cells_of(rows))
+    shown = metric_cells.main_settings(cells_of(rows))
     assert set(shown["setting"]) == {"10 epochs"}
-    assert set(leaderboard.main_settings(cells_of(rows[:2] + rows[-1:]))["setting"]) == {
+    assert set(metric_cells.main_settings(cells_of(rows[:2] + rows[-1:]))["setting"]) == {
         "one-class"
     }
 
@@ -167,7 +167,7 @@ def test_an_address_that_names_a_hidden_column_asks_for_every_setting():
 def test_rd4ad_comes_first_reported_before_reproduced_then_the_best(published):
     mine = cells_of([run_rows("bottle", 0.9), run_rows("bottle", 0.99, method="padim")])
     both = pd.concat([published[published["by"] == PAPER], mine], ignore_index=True)
-    cells = leaderboard.choose(both, "pixel_auroc", sources=[PAPER, OURS])
+    cells = metric_cells.choose(both, "pixel_auroc", sources=[PAPER, OURS])
     table = leaderboard.wide(cells)
     assert list(table.columns[:3]) == [
         "○ RD4AD WR50 256", "● RD4AD R18 256", "○ RD4AD WR50 128",

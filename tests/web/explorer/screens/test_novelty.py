@@ -7,7 +7,7 @@ import pytest
 from rd4ad.cli.parser import build_parser
 from rd4ad.metrics import image_auroc
 from rd4ad.runs.index import scan_runs
-from rd4ad.web.explorer import tables
+from rd4ad.web.explorer import run_text
 from rd4ad.web.explorer.screens import novelty
 from rd4ad.web.explorer.units import PERCENT
 
@@ -97,7 +97,7 @@ def test_images_that_fool_it_come_worst_first():
 
 def test_a_run_is_measured_again_by_the_command_that_is_shown(study):
     run = study.runs["bag"]
-    arguments = tables.commands(run).split()
+    arguments = run_text.commands(run).split()
     options = build_parser().parse_args(arguments[1:])
     assert arguments[0] == "rd4ad"
     assert (options.dataset, options.normal, options.normalization) == (

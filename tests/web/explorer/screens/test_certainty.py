@@ -4,10 +4,11 @@ import pytest
 
 from rd4ad.runs.comparison import NOT_STORED, Resampled, seed_spread
 from rd4ad.runs.index import SCHEMA, metric_rows, read_index
+from rd4ad.runs.published import GROUPS
 from rd4ad.runs.store import read_run
-from rd4ad.web.explorer import certainty, tables
-from rd4ad.web.explorer.screens import leaderboard
-from rd4ad.web.explorer.screens.leaderboard import MVTEC
+from rd4ad.web.explorer import tables
+from rd4ad.web.explorer.screens import certainty, leaderboard, metric_cells
+from rd4ad.web.explorer.screens.metric_cells import MVTEC
 from rd4ad.web.explorer.units import PERCENT
 
 
@@ -43,7 +44,7 @@ def cells():
         for category in ("tile", "wood", "grid")
         for backbone in ("resnet18", "resnet50")
     ]
-    return leaderboard.measured_cells(index_of(rows), MVTEC)
+    return metric_cells.measured_cells(index_of(rows), MVTEC)
 
 
 def test_differences_of_two_columns_are_told_from_chance_where_they_can_be(cells):
@@ -58,7 +59,7 @@ def test_differences_of_two_columns_are_told_from_chance_where_they_can_be(cells
 
 def test_a_printed_metric_has_no_scores_to_tell_by(cells):
     printed = cells[cells["backbone"] == "resnet18"]
-    printed = printed.assign(kind="reported", by=leaderboard.PAPER, runs=[()] * len(printed))
+    printed = printed.assign(kind="reported", by=metric_cells.PAPER, runs=[()] * len(printed))
     both = pd.concat([cells, printed], ignore_index=True)
     first, second = "● RD4AD R18 256", "○ RD4AD R18 256"
     told = certainty.column_differences(both, first, second, resampled)
@@ -69,8 +70,8 @@ def test_a_printed_metric_has_no_scores_to_tell_by(cells):
 
 
 def test_averages_are_left_to_their_categories():
-    rows = [run_rows(name, 0.9) for name in leaderboard.GROUPS["avg_texture"]]
-    cells = leaderboard.measured_cells(index_of(rows), MVTEC)
+    rows = [run_rows(name, 0.9) for name in GROUPS["avg_texture"]]
+    cells = metric_cells.measured_cells(index_of(rows), MVTEC)
     assert "avg_texture" in set(cells["category"])
     told = certainty.column_differences(cells, "● RD4AD R18 256", "● RD4AD R18 256", resampled)
     assert "avg_texture" not in told
@@ -81,7 +82,7 @@ def test_two_definitions_of_pro_are_not_compared():
         run_rows("tile", 0.9, metric="aupro"),
         run_rows("tile", 0.8, metric="aupro_per_image"),
     ]
-    cells = leaderboard.measured_cells(index_of(rows), MVTEC)
+    cells = metric_cells.measured_cells(index_of(rows), MVTEC)
     told = certainty.column_differences(cells, *leaderboard.wide(cells).columns, resampled)
     assert told["tile"].reason == "the columns use different definitions"
 
@@ -99,10 +100,10 @@ def test_the_table_of_differences_shows_intervals_where_there_are_some(cells):
 
 def test_a_cell_tells_mean_and_deviation_over_seeds():
     rows = [run_rows("tile", value, seed=seed) for seed, value in enumerate((0.90, 0.94))]
-    cell = leaderboard.measured_cells(index_of(rows), MVTEC).iloc[0]
+    cell = metric_cells.measured_cells(index_of(rows), MVTEC).iloc[0]
     assert tables.card(cell, PERCENT.text)["Mean of"] == "2 seeds, standard deviation 2.8"
     same = index_of(rows).assign(seed=0)
-    cell = leaderboard.measured_cells(same, MVTEC).iloc[0]
+    cell = metric_cells.measured_cells(same, MVTEC).iloc[0]
     assert tables.card(cell, PERCENT.text)["Mean of"] == "2 runs"
 
 

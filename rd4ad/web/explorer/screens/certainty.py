@@ -7,7 +7,7 @@ import pandas as pd
 
 from rd4ad.runs.comparison import NOT_STORED, Difference, Resampled, differences
 from rd4ad.runs.run import Run
-from rd4ad.web.explorer.screens.leaderboard import AVERAGES, PRO_DEFINITIONS, labels
+from rd4ad.web.explorer.screens.metric_cells import AVERAGES, PRO_DEFINITIONS, labels
 from rd4ad.web.explorer.tables import METRIC_NAMES, Text, readable, with_interval
 
 Runs = Callable[[tuple[str, ...]], Resampled]
@@ -33,7 +33,7 @@ def column_differences(
     """Return the difference of two columns by category, averages left out, as far as it is known.
 
     Args:
-        cells: of one metric; see `rd4ad.web.explorer.screens.leaderboard.choose`.
+        cells: of one metric; see `rd4ad.web.explorer.screens.metric_cells.choose`.
         first: label of a column.
         second: label of another.
         resampled: returns the mean of runs, by their ids; may raise ValueError, the reason.
