@@ -76,11 +76,13 @@ def _choose_image(found: pd.DataFrame) -> str | None:
         return None
     images = run_cache.images_of(run)
     names = images.sort_values(["label", "image"], ascending=[False, True])["image"].tolist()
-    first = [name for name in names if "misplaced" in name]
+    defective = images[images["label"] == 1].sort_values("score")["image"].tolist()
+    typical = defective[len(defective) // 2 :]  # the least alarming ones may show nothing at all
+    shown_first = next((name for name in names if "misplaced" in name), [*typical, names[0]][0])
     chosen: str = st.selectbox(
         "Test image",
         names,
-        index=names.index(first[0]) if first else 0,
+        index=names.index(shown_first),
         key="image",
         bind="query-params",
         format_func=lambda name: name.removeprefix("test/").removesuffix(".png"),
