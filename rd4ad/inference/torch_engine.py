@@ -94,9 +94,8 @@ class TorchEngine:
         return found
 
     def _replayed(self, images: Tensor) -> dict[int, Maps]:
-        """Return the same by a recorded graph: of one image, or of a batch that is filled up."""
-        room = 1 if len(images) == 1 else max(len(images), self.batch_size)
-        shape = (room, *images.shape[1:])
+        """Return the same by a recorded graph, for as many images or filled up to some more."""
+        shape = (room_for(len(images), self.batch_size), *images.shape[1:])
         with self._one_at_a_time:
             if shape not in self._replays:
                 self._replays[shape] = Replay(self.computed, shape, self.device)
@@ -231,6 +230,15 @@ def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
         for values in (IMAGENET_MEAN, IMAGENET_STD)
     )
     return mean, std
+
+
+def room_for(n_images: int, batch_size: int) -> int:
+    """Return for how many images to record a graph: few sizes, none much larger than it needs.
+
+    >>> [room_for(n, 64) for n in (1, 2, 16, 17, 64, 65)]
+    [1, 16, 16, 64, 64, 65]
+    """
+    return next((room for room in (1, 16, batch_size) if n_images <= room), n_images)
 
 
 class Replay:
