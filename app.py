@@ -10,9 +10,9 @@ from rd4ad.web.explorer.components import comparison_slider
 from rd4ad.web.explorer.panels import overview, showcase
 
 if __name__ == "__main__" and not frame.under_streamlit():  # as a Gradio Space runs it
-    from rd4ad.web.serve import serve
+    from rd4ad.web.serve import run_server
 
-    serve(host="0.0.0.0", port=int(os.environ.get("PORT", "7860")))
+    run_server(host="0.0.0.0", port=int(os.environ.get("PORT", "7860")))
     sys.exit()
 
 overview.follow_earlier_link()

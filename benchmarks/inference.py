@@ -31,7 +31,7 @@ from rd4ad.inference.checkpoint import read_checkpoint, sha256
 from rd4ad.inference.detector import Detector
 from rd4ad.inference.graph import build_graph
 from rd4ad.inference.onnx_engine import teacher_tensors
-from rd4ad.inference.predict_files import predict_files
+from rd4ad.inference.predict_files import predict_to_folder
 from rd4ad.inference.torch_engine import TorchEngine, normalize
 from rd4ad.methods.backbones import Teacher, backbone_named
 from rd4ad.methods.reverse_distillation import ReverseDistillation
@@ -152,7 +152,7 @@ def folder_seconds(detector: Detector, home: Path) -> tuple[float, float]:
             ends.append(perf_counter())
 
     began = perf_counter()
-    predict_files(detector, [folder], home / "out", on_progress=note)
+    predict_to_folder(detector, [folder], home / "out", on_progress=note)
     return (ends[-1] - began) / N_FILES, alone / N_FILES
 
 

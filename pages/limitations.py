@@ -20,7 +20,7 @@ runs = index_cache.measured()
 
 st.subheader(f"Pixel AUROC of transistor, {units.name}")
 ours = None if runs is None else index_cache.scorings_of(MVTEC, "transistor")
-table = limitations.limitations(index_cache.studies(), ours)
+table = limitations.compared_with_paper(index_cache.studies(), ours)
 st.dataframe(
     limitations.styled(table, units.text), width="stretch", hide_index=True, placeholder="–",
     alt="Pixel AUROC of transistor by layers and image size, the paper's and this project's",

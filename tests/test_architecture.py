@@ -101,6 +101,13 @@ def arrows() -> dict[str, set[str]]:
     }
 
 
+@pytest.mark.parametrize("module", modules())
+def test_no_module_shares_its_name_with_a_function_of_its_own(module):
+    path = modules()[module]
+    defined = ast.parse(path.read_text()).body
+    assert path.stem not in [one.name for one in defined if isinstance(one, ast.FunctionDef)]
+
+
 def test_no_two_modules_and_no_circle_of_them_import_each_other():
     left = arrows()
     while left:

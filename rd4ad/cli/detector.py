@@ -176,7 +176,7 @@ def add_predict(commands: Any) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from rd4ad.inference.predict_files import predict_files
+    from rd4ad.inference.predict_files import predict_to_folder
 
     if not 0 <= options.opacity <= 1:
         raise UsageError(f"--opacity must lie in [0, 1]; got {options.opacity}")
@@ -186,7 +186,7 @@ def _predict(options: argparse.Namespace) -> int:
     if options.category:
         detector = detector.of_category(options.category)
     with Bars() as bars:
-        rows = predict_files(
+        rows = predict_to_folder(
             detector,
             options.images,
             options.out,

@@ -15,9 +15,9 @@ def add_serve(commands: Any) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from rd4ad.web.serve import serve
+    from rd4ad.web.serve import run_server
 
-    serve(host=options.host, port=options.port)
+    run_server(host=options.host, port=options.port)
     return 0
 
 

@@ -31,7 +31,7 @@ def add_publish(commands: Any) -> None:
 
 def _publish(options: argparse.Namespace) -> int:
     from rd4ad.home import HOME
-    from rd4ad.web.publish import assemble, contents, publish
+    from rd4ad.web.publish import assemble, contents, upload_space
 
     if options.out and options.out.exists():
         raise UsageError(f"--out {options.out} is there already: name a new folder")
@@ -51,7 +51,7 @@ def _publish(options: argparse.Namespace) -> int:
         if options.dry_run:
             print("nothing was sent (--dry-run)")
             return 0
-        page = publish(options.name, options.sdk, folder, private=options.private)
+        page = upload_space(options.name, options.sdk, folder, private=options.private)
     print(f"published; open {page} (a server takes some minutes to build)")
     return 0
 

@@ -15,7 +15,7 @@ _CODES = 127
 _ROUNDING = 3e-7  # of the largest weight of a channel: products of two float32 numbers
 
 
-def packed(model: onnx.ModelProto) -> onnx.ModelProto:
+def with_small_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a model that computes what the given one does, with smaller weights where they allow.
 
     Args:

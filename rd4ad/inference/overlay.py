@@ -27,7 +27,7 @@ def color_table() -> NDArray[np.uint8]:
     return np.array([unlabel_rgb(color) for color in colors]).round().astype(np.uint8)
 
 
-def overlay(
+def overlaid(
     image: NDArray[np.uint8],
     anomaly_map: NDArray[np.floating],
     low: float,
@@ -38,7 +38,7 @@ def overlay(
     """Return the image (H, W, 3) with its map (h, w) over it, resized to the image.
 
     >>> image, anomaly_map = np.zeros((8, 8, 3), np.uint8), np.zeros((4, 4))
-    >>> bool((overlay(image, anomaly_map, 0.1, 1.0) == image).all())  # nothing above `low`
+    >>> bool((overlaid(image, anomaly_map, 0.1, 1.0) == image).all())  # nothing above `low`
     True
 
     Args:
@@ -111,7 +111,7 @@ def marked(
     >>> bool((marked(image, anomaly_map, 0, 1, opacity=0, threshold=0.5) == OUTLINE).any())
     True
     """
-    drawn = overlay(image, anomaly_map, low, high, opacity=opacity)
+    drawn = overlaid(image, anomaly_map, low, high, opacity=opacity)
     if threshold is None or not anomaly_map.max() > threshold:
         return drawn
     height, width = image.shape[:2]

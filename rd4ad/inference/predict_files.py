@@ -26,7 +26,7 @@ OnCount = Callable[[str, int, int], None]
 _QUALITY = 90  # of a JPEG
 
 
-def predict_files(
+def predict_to_folder(
     detector: Detector,
     sources: Sequence[Path],
     out: Path,
@@ -51,7 +51,7 @@ def predict_files(
     ...     root = Path(folder)
     ...     write_parts(root, categories=("tile",), n_train=2, n_good=1, n_per_defect=1)
     ...     detector = train(root, "tile", config, out=root / "tile.safetensors")
-    ...     rows = predict_files(detector, [root / "tile" / "test"], root / "out")
+    ...     rows = predict_to_folder(detector, [root / "tile" / "test"], root / "out")
     ...     sorted(file.name for file in (root / "out" / "crack").iterdir())
     ['000.tiff', '000_overlay.jpg']
     >>> [row["name"] for row in rows]

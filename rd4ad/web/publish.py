@@ -96,7 +96,7 @@ def contents(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_size for path in files}
 
 
-def publish(name: str, sdk: str, folder: Path, *, private: bool = False) -> str:
+def upload_space(name: str, sdk: str, folder: Path, *, private: bool = False) -> str:
     """Upload an assembled folder as a Space, new or made by this command before; return its page.
 
     An upload that broke off goes on when it is started again: files that the Hub has are not sent

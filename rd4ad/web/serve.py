@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 
 import rd4ad
 from rd4ad.home import HOME
-from rd4ad.teach.jobs.classroom import classroom, has_jobs
+from rd4ad.teach.jobs.classroom import has_jobs, server_classroom
 from rd4ad.web import api, link_preview
 from rd4ad.web.access_log import AccessLog
 from rd4ad.web.compressed_files import CompressedFiles
@@ -51,7 +51,7 @@ def create_app() -> FastAPI:
             f"no explorer at {script}: the installation is damaged; install rd4ad-explorer again"
         )
     detectors, kept = (
-        Detectors(detector_folders(), taught=lambda token: classroom().detector(token)),
+        Detectors(detector_folders(), taught=lambda token: server_classroom().detector(token)),
         Kept(),
     )
     limits = Limits.from_environment()
@@ -61,11 +61,11 @@ def create_app() -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if has_jobs():
-            await run_in_threadpool(classroom)  # goes on with what a killed server left
+            await run_in_threadpool(server_classroom)  # goes on with what a killed server left
         async with explorer.lifespan()(app), live.running():
             yield
-        if classroom.cache_info().currsize:
-            classroom().close()
+        if server_classroom.cache_info().currsize:
+            server_classroom().close()
 
     app = FastAPIOffline(  # its page of documentation loads nothing from other hosts
         title="RD4AD Explorer",
@@ -96,7 +96,7 @@ def create_app() -> FastAPI:
 
     app.include_router(api.router(index_cache.RESULTS, detectors, kept))
     app.include_router(
-        routes.router(classroom, lambda request: client_address(request.scope, limits))
+        routes.router(server_classroom, lambda request: client_address(request.scope, limits))
     )
     app.mount(address.PATH.rstrip("/"), live)
     address.announce()
@@ -140,7 +140,7 @@ def keep_little_memory() -> None:
         set_option(_TRIMMED_FROM, _MIB)
 
 
-def serve(host: str = "127.0.0.1", port: int = 7860) -> None:
+def run_server(host: str = "127.0.0.1", port: int = 7860) -> None:
     """Serve the explorer until stopped with Ctrl-C.
 
     Sessions live in memory, so there is one worker.

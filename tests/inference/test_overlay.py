@@ -9,7 +9,7 @@ from rd4ad.inference.overlay import (
     color_table,
     common_range,
     outline,
-    overlay,
+    overlaid,
     with_scale,
 )
 
@@ -17,26 +17,26 @@ GRAY = np.full((40, 60, 3), 120, np.uint8)
 
 
 def test_what_is_normal_stays_as_it_was():
-    drawn = overlay(GRAY, np.full((8, 8), 0.3), low=0.3, high=1.0)
+    drawn = overlaid(GRAY, np.full((8, 8), 0.3), low=0.3, high=1.0)
     np.testing.assert_array_equal(drawn, GRAY)
 
 
 def test_what_is_anomalous_is_colored_where_it_is():
     hot = np.zeros((4, 6))
     hot[0, 0] = 1.0
-    drawn = overlay(GRAY, hot, low=0.0, high=1.0)
+    drawn = overlaid(GRAY, hot, low=0.0, high=1.0)
     assert drawn.shape == GRAY.shape
     assert np.abs(drawn[0, 0].astype(int) - 120).max() > 60
     np.testing.assert_array_equal(drawn[30, 50], GRAY[30, 50])
 
 
 def test_no_opacity_draws_nothing():
-    np.testing.assert_array_equal(overlay(GRAY, np.ones((4, 4)), 0.0, 0.5, opacity=0.0), GRAY)
+    np.testing.assert_array_equal(overlaid(GRAY, np.ones((4, 4)), 0.0, 0.5, opacity=0.0), GRAY)
 
 
 def test_a_scale_that_does_not_rise_is_refused():
     with pytest.raises(ValueError, match="must lie above its start"):
-        overlay(GRAY, np.ones((4, 4)), low=1.0, high=1.0)
+        overlaid(GRAY, np.ones((4, 4)), low=1.0, high=1.0)
 
 
 def test_an_outline_leaves_the_inside_visible():
@@ -85,7 +85,7 @@ def test_drawing_in_bytes_is_the_formula_to_a_few_levels_and_leaves_the_rest_alo
     for _ in range(spots):
         y, x = rng.integers(0, 15, 2)
         anomaly_map[y : y + 2, x : x + 2] = rng.uniform(0.4, 1)
-    drawn = overlay(image, anomaly_map, 0.3, 0.9, opacity=0.8)
+    drawn = overlaid(image, anomaly_map, 0.3, 0.9, opacity=0.8)
     expected = by_the_formula(image, anomaly_map, 0.3, 0.9, 0.8)
     assert np.abs(drawn.astype(int) - expected).max() <= 4
     clear = (expected == image).all(-1)

@@ -8,7 +8,11 @@ from rd4ad.metrics.category import DEFINITIONS
 from rd4ad.runs import rescoring
 from rd4ad.runs.store import read_run
 from rd4ad.scoring import Scoring, anomaly_maps
-from rd4ad.web.explorer.screens.limitations import default_metrics, fill_undefined, stored_metrics
+from rd4ad.web.explorer.screens.limitations import (
+    default_metrics,
+    fill_undefined,
+    stored_metrics,
+)
 
 
 @pytest.fixture(scope="module")

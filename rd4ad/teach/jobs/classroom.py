@@ -277,7 +277,7 @@ def can_train() -> bool:
 
 
 @cache
-def classroom() -> Classroom:
+def server_classroom() -> Classroom:
     """Return this server's classroom, with the folder and limits that RD4AD_TEACH_ variables name.
 
     Without RD4AD_TEACH_FOLDER it lies in the system's folder for temporary files; a second server

@@ -69,7 +69,7 @@ class Watch:
         return (self.job.folder / STOP).exists()
 
 
-def practice(job: Job, minutes: float, parent: int) -> None:
+def train_student(job: Job, minutes: float, parent: int) -> None:
     """Train, compare with the memory, and write detector and comparison into the job's folder."""
     watch, state = Watch(job, parent), job.state()
     lesson = job.read_json("lesson.json") or {}
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True)
     options = parser.parse_args()
     os.nice(10)
-    practice(Job(options.folder), options.minutes, os.getppid())
+    train_student(Job(options.folder), options.minutes, os.getppid())
 
 
 if __name__ == "__main__":

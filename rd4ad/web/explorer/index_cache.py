@@ -18,8 +18,7 @@ from rd4ad.runs.index import broken_runs, metric_rows, read_index, run_folders
 from rd4ad.runs.published import averages, read_published
 from rd4ad.web.explorer.screens import complexity as costs
 from rd4ad.web.explorer.screens.finding import Finding
-from rd4ad.web.explorer.screens.findings import findings as all_findings
-from rd4ad.web.explorer.screens.findings import read_evidence
+from rd4ad.web.explorer.screens.findings import read_evidence, supported_findings
 from rd4ad.web.explorer.screens.metric_cells import measured_cells, published_cells
 from rd4ad.web.explorer.tables import in_order, of_category
 from rd4ad.web.explorer.units import Units
@@ -170,7 +169,7 @@ def findings(units: Units) -> list[Finding]:
 
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _findings(results: Path, modified: list[float], units: Units) -> list[Finding]:
-    return all_findings(read_evidence(results), units)
+    return supported_findings(read_evidence(results), units)
 
 
 def modified_at(path: Path) -> float:

@@ -20,11 +20,11 @@ DATASETS = {
 _METRICS = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "PRO"}
 
 
-def card(detector: Detector, results: Path) -> str:
+def card_of(detector: Detector, results: Path) -> str:
     """Return what is known of a detector as HTML; its stored run is found by what determines it.
 
     >>> detector = Detector.load("results/detectors/tile.safetensors")
-    >>> card(detector, Path("results")).partition(".")[0]
+    >>> card_of(detector, Path("results")).partition(".")[0]
     '<b>Tile</b> of Generated parts (drawn by this program)'
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rd4ad.inference.overlay import common_range, overlay
+from rd4ad.inference.overlay import common_range, overlaid
 from rd4ad.web.explorer.charts import normal_scores
 from rd4ad.web.live.detectors import BusyError, Detectors, Judgment
 from rd4ad.web.live.door import guard_pad
@@ -176,5 +176,5 @@ def _pictures(judged: Judgment) -> list[tuple[NDArray[np.uint8], str]]:
     low, high = common_range([judged.anomaly_map])
     return [
         (digit, "in 28 x 28 pixels"),
-        (overlay(digit, judged.anomaly_map, low, high, opacity=0.75), "surprise"),
+        (overlaid(digit, judged.anomaly_map, low, high, opacity=0.75), "surprise"),
     ]

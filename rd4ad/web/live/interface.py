@@ -18,11 +18,11 @@ from gradio.events import api
 from numpy.typing import NDArray
 
 from rd4ad.config import KEPT_SECONDS
-from rd4ad.inference.overlay import overlay
+from rd4ad.inference.overlay import overlaid
 from rd4ad.web.explorer import index_cache
 from rd4ad.web.explorer.charts import normal_scores
 from rd4ad.web.live import batch, digit_pad, judgments, layout, taught
-from rd4ad.web.live.card import card
+from rd4ad.web.live.card import card_of
 from rd4ad.web.live.detectors import BusyError, Detectors, Judgment
 from rd4ad.web.live.door import GuardedBlocks
 from rd4ad.web.live.uploads import RefusedError, read_upload_file
@@ -159,7 +159,7 @@ class Events:
     def about(self, name: str | None) -> str:
         """Return what is known of a detector; empty where it cannot be loaded, as judging says."""
         try:
-            return card(self.detectors.load(name), index_cache.RESULTS) if name else ""
+            return card_of(self.detectors.load(name), index_cache.RESULTS) if name else ""
         except (KeyError, ValueError, FileNotFoundError):
             return ""
 
@@ -289,7 +289,7 @@ def _layer_pictures(judged: Judgment) -> list[tuple[NDArray[np.uint8], str]]:
     for layer, one in judged.layer_maps.items():
         low, high = float(np.median(one)), max(float(one.max()), float(np.median(one)) + 1e-6)
         caption = f"{layer}: {100 * judged.shares[layer]:.0f}%"  # short: on a phone it is cut off
-        pictures.append((overlay(dark, one, low, high, opacity=1.0), caption))
+        pictures.append((overlaid(dark, one, low, high, opacity=1.0), caption))
     return pictures
 
 

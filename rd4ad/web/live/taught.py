@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rd4ad.teach.jobs import work
-from rd4ad.teach.jobs.classroom import classroom
+from rd4ad.teach.jobs.classroom import server_classroom
 from rd4ad.teach.jobs.folder import Job
 from rd4ad.teach.jobs.quota import QuotaError
 from rd4ad.teach.photos import photo_of
@@ -28,7 +28,7 @@ _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidde
 def name_of(request: gr.Request | None) -> str | None:
     """Return the name of the taught detector that a page's address asks for, if it is there."""
     token = token_of(request)
-    job = classroom().find(token) if token else None
+    job = server_classroom().find(token) if token else None
     return f"{TAUGHT}{job.token}" if job and job.detector() else None
 
 
@@ -40,7 +40,7 @@ def token_of(request: gr.Request | None) -> str:
 def _job(name: str | None) -> Job | None:
     if name is None or not name.startswith(TAUGHT):
         return None
-    return classroom().find(name.removeprefix(TAUGHT))
+    return server_classroom().find(name.removeprefix(TAUGHT))
 
 
 def _camera(label: str) -> gr.Image:
@@ -70,12 +70,12 @@ def add_burst_tab() -> tuple[gr.Tab, gr.State]:
 
 def add_good(image: NDArray[np.uint8] | None, token: str) -> Any:
     """Keep a picture of the camera as a photo of a good part."""
-    job = classroom().find(token) if token else None
+    job = server_classroom().find(token) if token else None
     if image is None or job is None:
         return gr.skip()
     n_photos = len(job.state()["photos"]) + 1
     try:
-        classroom().add_photos(job, [photo_of(f"camera {n_photos:03d}.png", image)])
+        server_classroom().add_photos(job, [photo_of(f"camera {n_photos:03d}.png", image)])
     except (QuotaError, OSError) as error:
         raise gr.Error(escape(str(error)), print_exception=False) from error
     return (
@@ -160,7 +160,7 @@ def add_defect(drawn: dict[str, Any] | None, name: str | None) -> str:
         raise gr.Error("Add a photo first.", print_exception=False)
     photo = photo_of(f"defect {len(job.state()['defects']) + 1}.png", drawn["background"][..., :3])
     try:
-        classroom().check_room(job, 1)
+        server_classroom().check_room(job, 1)
         job.add_defect(photo, _mask(drawn["layers"], len(photo.image)))
         work.write_report(job)
     except (QuotaError, OSError) as error:

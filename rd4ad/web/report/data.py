@@ -101,7 +101,7 @@ def file_name(text: str) -> str:
 
 
 def _findings(results: Path) -> list[finding.Finding]:
-    return findings.findings(findings.read_evidence(results), PERCENT)
+    return findings.supported_findings(findings.read_evidence(results), PERCENT)
 
 
 def _finding(one: finding.Finding) -> dict[str, Any]:

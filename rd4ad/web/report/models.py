@@ -13,7 +13,7 @@ import pandas as pd
 from onnx import TensorProto, helper
 
 from rd4ad.export.onnx_file import model_of
-from rd4ad.export.packed import packed
+from rd4ad.export.packed import with_small_weights
 from rd4ad.home import WEIGHTS
 from rd4ad.inference.checkpoint import read_tensors
 from rd4ad.inference.graph import build_patch_graph, describe
@@ -114,7 +114,7 @@ def write_detectors(checkpoints: Sequence[Path], out: Path) -> list[str]:
             continue
         name = file_name(checkpoint.stem)
         header, model = model_of(checkpoint)
-        (folder / f"{name}.onnx").write_bytes(packed(model).SerializeToString())
+        (folder / f"{name}.onnx").write_bytes(with_small_weights(model).SerializeToString())
         examples = sorted(EXAMPLES.glob(f"{checkpoint.stem}_*.jpg"))
         for example in examples:
             shutil.copy(example, folder / example.name)
@@ -141,7 +141,7 @@ def write_teacher(out: Path) -> None:
     graph = build_patch_graph(tensors, recipe.layers, recipe.size_px, pool=recipe.pool)
     folder = out / "detectors"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "patches.onnx").write_bytes(packed(graph).SerializeToString())
+    (folder / "patches.onnx").write_bytes(with_small_weights(graph).SerializeToString())
     (folder / "search.onnx").write_bytes(search_graph().SerializeToString())
     header, _ = recipe.checkpoint(np.zeros((1, 1), np.float32), None, {})
     told = {

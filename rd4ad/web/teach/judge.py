@@ -9,7 +9,7 @@ from rd4ad.data.folders import IMAGE_SUFFIXES
 from rd4ad.data.images import resize_image
 from rd4ad.inference.detector import Detector
 from rd4ad.inference.hub import HubError
-from rd4ad.teach.jobs.classroom import classroom
+from rd4ad.teach.jobs.classroom import server_classroom
 from rd4ad.teach.jobs.folder import Job
 from rd4ad.teach.memory import Recipe
 from rd4ad.web.live import address, judgments
@@ -25,7 +25,7 @@ _MIB = 2**20
 
 @st.cache_resource(show_spinner=False)
 def _detectors() -> Detectors:
-    return Detectors([], taught=lambda token: classroom().detector(token))
+    return Detectors([], taught=lambda token: server_classroom().detector(token))
 
 
 def step(job: Job) -> None:

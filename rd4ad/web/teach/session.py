@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from rd4ad.teach.jobs.classroom import Classroom, classroom
+from rd4ad.teach.jobs.classroom import Classroom, server_classroom
 from rd4ad.teach.jobs.folder import Job
 from rd4ad.teach.jobs.quota import QuotaError
 from rd4ad.web.limits import Limits, client_address
@@ -17,7 +17,7 @@ _MARKS = re.compile(r"([\\`*_{}\[\]()#+!|~<>$:])")
 
 def open_room() -> Classroom:
     """Return the server's classroom; where teaching is off the page says so and ends."""
-    room = classroom()
+    room = server_classroom()
     if not room.quota.is_on:
         st.info("Teaching is switched off on this server. On your own machine:")
         st.code(

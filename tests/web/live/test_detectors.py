@@ -19,7 +19,7 @@ from rd4ad.methods.reverse_distillation import ReverseDistillation
 from rd4ad.runs.store import read_run
 from rd4ad.web.explorer import index_cache
 from rd4ad.web.live import judgments
-from rd4ad.web.live.card import card
+from rd4ad.web.live.card import card_of
 from rd4ad.web.live.detectors import MOST_LOADED, BusyError, Detectors, regions
 
 
@@ -220,7 +220,7 @@ def test_a_large_picture_is_kept_small(detectors):
 
 def test_a_card_says_what_a_detector_learnt_and_what_its_own_run_measured():
     results = Path(index_cache.RESULTS)
-    said = card(Detector.load(results / "detectors/mvtec_transistor.safetensors"), results)
+    said = card_of(Detector.load(results / "detectors/mvtec_transistor.safetensors"), results)
     run = next(results.glob("runs/rd-MVTec_AD-transistor-distilled-128-s0-6c0920fb"))
     metrics = read_run(run).metrics
     own = metrics[metrics["is_default"]].set_index("metric")["value"]
@@ -233,6 +233,6 @@ def test_a_card_says_what_a_detector_learnt_and_what_its_own_run_measured():
 def test_a_card_without_a_run_claims_no_metric_and_escapes_what_a_file_says(tmp_path):
     detector = Detector.load(Path(index_cache.RESULTS) / "detectors/tile.safetensors")
     detector.config = detector.config | {"category": "<script>alert(1)</script>"}
-    said = card(detector, tmp_path)
+    said = card_of(detector, tmp_path)
     assert "AUROC" not in said
     assert "<script>" not in said.lower()

@@ -17,7 +17,7 @@ import pytest
 from rd4ad.cli.parser import main
 from rd4ad.data.parts import render
 from rd4ad.export.onnx_file import model_of
-from rd4ad.export.packed import packed
+from rd4ad.export.packed import with_small_weights
 from rd4ad.home import HOME
 from rd4ad.inference.detector import Detector
 from rd4ad.web.report import vendor
@@ -97,7 +97,7 @@ def test_a_server_is_linked_and_an_address_that_is_none_is_refused(results, tmp_
 def test_a_packed_model_is_smaller_and_gives_the_same_maps(tmp_path):
     checkpoint = HOME / "results/detectors/bottle.safetensors"
     _, model = model_of(checkpoint)
-    small = packed(model)
+    small = with_small_weights(model)
     assert small.ByteSize() < 0.6 * model.ByteSize()
     onnx.checker.check_model(small)
     session = onnxruntime.InferenceSession(small.SerializeToString())

@@ -5,16 +5,16 @@ import time
 import pytest
 
 from rd4ad.data.parts import render
-from rd4ad.teach.jobs.classroom import classroom
+from rd4ad.teach.jobs.classroom import server_classroom
 from rd4ad.teach.photos import photo_of
 
 
 @pytest.fixture
 def room(monkeypatch, tmp_path):
     monkeypatch.setenv("RD4AD_TEACH_FOLDER", str(tmp_path / "jobs"))
-    classroom.cache_clear()
-    yield classroom
-    classroom.cache_clear()
+    server_classroom.cache_clear()
+    yield server_classroom
+    server_classroom.cache_clear()
 
 
 def taught(room):

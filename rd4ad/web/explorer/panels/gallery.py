@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rd4ad import metrics
-from rd4ad.inference.overlay import OUTLINE, outline, overlay
+from rd4ad.inference.overlay import OUTLINE, outline, overlaid
 from rd4ad.runs import rescoring
 from rd4ad.runs.rescoring import own_scoring
 from rd4ad.runs.run import Run
@@ -116,7 +116,7 @@ def show(run: Run, chosen: pd.DataFrame, threshold: float, view: str, opacity: f
                 st.info(f"{row['image']} is not on this machine.")
                 continue
             drawn = (
-                picture if view == "image" else overlay(picture, one, low, high, opacity=opacity)
+                picture if view == "image" else overlaid(picture, one, low, high, opacity=opacity)
             )
             if masks is not None:
                 drawn = outline(drawn, masks[position], OUTLINE)
@@ -134,7 +134,7 @@ def drawn(picture: run_cache.Pictured, opacity: float = 0.75) -> NDArray[np.uint
     photo = enlarged(picture.photo)
     if photo is None:
         photo, opacity = np.full((*picture.anomaly_map.shape, 3), 24, np.uint8), 1.0
-    shown = overlay(photo, picture.anomaly_map, picture.low, picture.high, opacity=opacity)
+    shown = overlaid(photo, picture.anomaly_map, picture.low, picture.high, opacity=opacity)
     if picture.mask is None:
         return shown
     return outline(shown, fitted(picture.mask, shown), OUTLINE)

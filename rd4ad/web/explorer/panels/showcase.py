@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rd4ad.data.parts import render
 from rd4ad.inference.detector import Detector
-from rd4ad.inference.overlay import calibrated_range, overlay
+from rd4ad.inference.overlay import calibrated_range, overlaid
 from rd4ad.web.explorer import index_cache
 from rd4ad.web.explorer.index_cache import modified_at
 
@@ -42,7 +42,7 @@ def _pair(file: str, modified: float) -> tuple[Shown, Shown] | None:
     low, high = calibrated_range(detector.calibration.scores, threshold)
     images = [render(PART, kind, index)[0] for kind, index in _SHOWN.items()]
     shown = [
-        Shown(image, overlay(image, found.anomaly_map, low, high), found.score, threshold)
+        Shown(image, overlaid(image, found.anomaly_map, low, high), found.score, threshold)
         for image, found in zip(images, detector.predict(images), strict=True)
     ]
     return shown[0], shown[1]

@@ -52,7 +52,7 @@ def read_evidence(results: Path) -> Evidence:
     )
 
 
-def findings(evidence: Evidence, units: Units) -> list[Finding]:
+def supported_findings(evidence: Evidence, units: Units) -> list[Finding]:
     """Return the findings that the evidence supports, in the order of the first screen."""
     makers = (_table_2, layers, size, definition, _cost, _agreement, _seeds, _average)
     found = (make(evidence, units) for make in makers)

@@ -32,7 +32,7 @@ AXES = {
 RELEASED_SIGMA_PX = 4.0
 
 
-def limitations(studies: pd.DataFrame, measured: pd.DataFrame | None) -> pd.DataFrame:
+def compared_with_paper(studies: pd.DataFrame, measured: pd.DataFrame | None) -> pd.DataFrame:
     """Return the paper's four metrics of transistor beside ours at the same layers and size.
 
     Args:

@@ -20,7 +20,7 @@ def evidence():
 
 
 def by_key(evidence, units=PERCENT):
-    return {one.key: one for one in findings.findings(evidence, units)}
+    return {one.key: one for one in findings.supported_findings(evidence, units)}
 
 
 def test_the_repositorys_results_support_six_to_eight_findings(evidence):
