@@ -3,7 +3,8 @@
     results/runs/<run_id>/run.json          what was measured, how, where (see `RECORD_KEYS`)
                           metrics.csv       every metric under every scoring (see `METRIC_COLUMNS`)
                           images.parquet    one row a test image (see `IMAGE_COLUMNS`)
-                          curves.parquet    ROC, PR and PRO points (see `CURVE_COLUMNS`)
+                          curves.parquet    ROC, PR and PRO points, in 32 bits as they are drawn
+                                            (see `CURVE_COLUMNS`)
                           distances.npz     distance maps "layer1".. as codes of 12 to 16 bits,
                                             their lower and upper bytes (2, N, h, w), "scale1"..,
                                             and "masks" where their license lets them be kept
@@ -54,6 +55,7 @@ RECORD_KEYS = (
     "run_id", "method", "dataset", "category", "backbone", "size_px", "seed", "config", "scoring",
     "teacher_sha256", "n_test_images", "commit", "versions", "host_cpu", "seconds", "peak_mib",
 )  # fmt: skip
+_DRAWN = dict.fromkeys(CURVE_COLUMNS[1:], np.float32)
 _FILES = ("run.json", "metrics.csv", "images.parquet", "curves.parquet", "distances.npz")
 
 
@@ -133,7 +135,8 @@ def write_run(
         (beside / "run.json").write_text(text + "\n")
         with_columns(metrics, METRIC_COLUMNS).to_csv(beside / "metrics.csv", index=False)
         write_table(beside / "images.parquet", with_columns(images, IMAGE_COLUMNS))
-        write_table(beside / "curves.parquet", with_columns(curves, CURVE_COLUMNS))
+        points = with_columns(curves, CURVE_COLUMNS).astype(_DRAWN)
+        write_table(beside / "curves.parquet", points)
         arrays: dict[str, Any] = {} if masks is None else {"masks": masks}
         each = bits_of(distances, bits)
         for layer, stack in distances.items():

@@ -48,7 +48,7 @@ def test_a_run_is_read_back_as_it_was_written(tmp_path):
     pd.testing.assert_frame_equal(run.metrics[list(metrics.columns)], metrics)
     assert run.metrics.is_default.tolist() == [True, False, True]
     pd.testing.assert_frame_equal(run.images(), images)
-    pd.testing.assert_frame_equal(run.curves(), curves)
+    pd.testing.assert_frame_equal(run.curves(), curves, check_dtype=False)
     for layer, stack in run.distances().items():
         np.testing.assert_allclose(stack, distances[layer], atol=1e-5)
 
