@@ -109,6 +109,12 @@ shown = metric_cells.choose(
 )
 if not (every or settings):
     shown = metric_cells.main_settings(shown)
+if left_out := leaderboard.sources_left_out(cells, settings, sources):
+    st.caption(
+        "These settings also occur in sources that are not chosen above: "
+        + ", ".join(left_out)
+        + "."
+    )
 if shown.empty:
     st.info("No value matches these filters: remove one of them.")
     st.stop()

@@ -1,6 +1,6 @@
 """The leaderboard: cells as one wide table, the best of a row, and two columns compared."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
@@ -8,10 +8,12 @@ import pandas as pd
 from rd4ad.catalogue import DEFAULT_METHOD, title_of
 from rd4ad.web.explorer.screens.metric_cells import (
     AVERAGES,
+    SOURCES,
     labels,
     main_settings,
     qualified,
     row_name,
+    source_of,
 )
 
 MOST_COLUMNS = 60  # more are neither read nor drawn in time
@@ -128,6 +130,20 @@ def asks_for_every_setting(cells: pd.DataFrame, query: Mapping[str, str]) -> boo
     asked = {query.get("at", "").partition("|")[2], query.get("first"), query.get("second")}
     asked &= set(labels(cells))
     return not asked <= set(labels(main_settings(cells)))
+
+
+def sources_left_out(
+    cells: pd.DataFrame, settings: Collection[str], sources: Collection[str]
+) -> list[str]:
+    """Return the sources that have a chosen setting too and are not among the chosen sources.
+
+    Args:
+        cells: of one metric.
+        settings: as the column `setting` has them.
+        sources: names out of `metric_cells.SOURCES`.
+    """
+    there = set(source_of(cells[cells["setting"].isin(list(settings))]))
+    return [name for name in SOURCES if name in there and name not in sources]
 
 
 def links(cell: "pd.Series[Any]", dataset: str) -> dict[str, tuple[str, dict[str, str]]]:

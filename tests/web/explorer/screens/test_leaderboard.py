@@ -132,6 +132,16 @@ def test_a_column_compared_with_itself_ties():
     assert leaderboard.delta(table, "a", "a")["outcome"].tolist() == ["tie"]
 
 
+def test_a_setting_names_the_sources_that_have_it_too(published):
+    cells = published[published["metric"] == "pixel_auroc"]
+    assert leaderboard.sources_left_out(cells, ["multi-class"], [PAPER, OURS]) == [
+        "Other papers",
+        "Third parties",
+    ]
+    assert leaderboard.sources_left_out(cells, ["multi-class"], metric_cells.SOURCES) == []
+    assert leaderboard.sources_left_out(cells, [], []) == []
+
+
 def test_sizes_are_those_that_occur(published):
     assert metric_cells.sizes_of(published)[:2] == ["128", "256"]
     assert metric_cells.sizes_of(published)[-1] == "not stated"
