@@ -15,6 +15,7 @@ from pandas.io.formats.style import Styler
 
 from rd4ad.catalogue import DEFAULT_METHOD, METHODS, NO_BACKBONE
 from rd4ad.config import TrainingConfig
+from rd4ad.scoring import layers_name
 from rd4ad.sweeps.grid import Cell
 from rd4ad.web.explorer.downloads import latex_table
 from rd4ad.web.explorer.tables import BEST, HEAT, MARK, Text, diverging, with_sign
@@ -46,8 +47,9 @@ def default_settings(
 
     >>> runs = [(256, 200, ""), (128, 10, "bfloat16"), (128, 30, "bfloat16")]
     >>> rows = pd.DataFrame(runs, columns=["size_px", "epochs", "variant"]).assign(method="RD4AD")
-    >>> default_settings(rows, ["size_px", "variant"], ["epochs"])
-    {'method': 'RD4AD', 'fusion': 'sum', 'smoothing': 4.0, 'size_px': 128, 'variant': 'bfloat16'}
+    >>> found = default_settings(rows, ["size_px", "variant"], ["epochs"])
+    >>> found["size_px"], found["variant"], found["layers"]
+    (128, 'bfloat16', '1+2+3')
     >>> default_settings(rows, ["epochs", "variant"], ["size_px"])["epochs"]
     200
 
@@ -56,7 +58,10 @@ def default_settings(
         others: columns that are not laid out.
         varied: columns that are.
     """
-    released = {"method": METHODS[DEFAULT_METHOD].title, "fusion": "sum", "smoothing": 4.0}
+    entry = METHODS[DEFAULT_METHOD]
+    released: dict[str, object] = {"method": entry.title, "fusion": "sum", "smoothing": 4.0}
+    if "method" not in varied:  # other methods have other layers, or none
+        released["layers"] = layers_name(entry.layers)
     own = rows[rows["method"] == released["method"]]
     together = [name for name in TRAINED_WITH if name in others]
     if own.empty or not together:

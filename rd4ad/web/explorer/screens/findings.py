@@ -17,7 +17,12 @@ from rd4ad.runs.published import averages, read_published
 from rd4ad.web.explorer.screens import complexity as costs
 from rd4ad.web.explorer.screens.finding import Cell, Evidence, Finding, Mark, spread_mark
 from rd4ad.web.explorer.screens.metric_cells import MVTEC, PAPER, row_name
-from rd4ad.web.explorer.screens.transistor_findings import definition, layers, size
+from rd4ad.web.explorer.screens.transistor_findings import (
+    definition,
+    difference_over_seeds,
+    layers,
+    size,
+)
 from rd4ad.web.explorer.style import BACKBONES
 from rd4ad.web.explorer.tables import METRIC_NAMES
 from rd4ad.web.explorer.units import Units
@@ -54,7 +59,9 @@ def read_evidence(results: Path) -> Evidence:
 
 def supported_findings(evidence: Evidence, units: Units) -> list[Finding]:
     """Return the findings that the evidence supports, in the order of the first screen."""
-    makers = (_table_2, layers, size, definition, _cost, _agreement, _seeds, _average)
+    makers = (
+        _table_2, layers, size, definition, _one_for_all, _cost, _agreement, _seeds, _average,
+    )  # fmt: skip
     found = (make(evidence, units) for make in makers)
     return [finding for finding in found if finding is not None]
 
@@ -106,6 +113,62 @@ def _table_2(evidence: Evidence, units: Units) -> Finding | None:
         marks=tuple(marks),
         page="pages/leaderboard.py",
         query={"view": "reported against reproduced"},
+    )
+
+
+def _one_for_all(evidence: Evidence, units: Units) -> Finding | None:
+    """What one model for several categories costs against a model for each, by category."""
+    if evidence.runs is None:
+        return None
+    own = evidence.runs
+    own = own[(own["dataset"] == MVTEC) & (own["method"] == DEFAULT_METHOD)]
+    named = own["variant"].str.extract(r"^multi-class of (?P<n>\d+)(?:, )?(?P<rest>.*)$")
+    together = own.join(named).dropna(subset="n")
+    if together.empty:
+        return None
+    keys = ["backbone", "size_px", "epochs", "n", "rest"]
+    _, together = max(together.groupby(keys), key=lambda group: len(group[1]))
+    first = together.iloc[0]
+    alone = own[
+        (own["backbone"] == first["backbone"]) & (own["size_px"] == first["size_px"])
+        & (own["epochs"] == first["epochs"]) & (own["variant"] == first["rest"])
+    ]  # fmt: skip
+    pairs = {
+        str(name): tuple(
+            tuple(rows.loc[rows["category"] == name, "image_auroc"]) for rows in (together, alone)
+        )
+        for name in sorted(set(together["category"]) & set(alone["category"]))
+    }
+    if not pairs:
+        return None
+    told = {name: difference_over_seeds(*pair) for name, pair in pairs.items()}
+    worse = [row_name(name).lower() for name, (_, _, high) in told.items() if high < 0]
+    mean = float(np.mean([apart for apart, _, _ in told.values()]))
+    signed = f"{{:+.{units.digits}f}}".format
+    network = f"{BACKBONES.get(first['backbone'], first['backbone'])}, {first['size_px']} px"
+    n_seeds = min(len(values) for pair in pairs.values() for values in pair)
+    seeds = f"{n_seeds} seeds each" if n_seeds > 1 else "one seed each"
+    return Finding(
+        key="one_for_all",
+        claim=f"One model for {first['n']} categories finds "
+        + (f"less on {' and '.join(worse)}." if worse else f"as much as {first['n']} models."),
+        number=signed(mean * units.factor),
+        about=f"image AUROC in {units.name}, one model minus a model for each category, mean of "
+        f"{', '.join(row_name(name).lower() for name in pairs)}; {network}, "
+        f"{first['epochs']:g} epochs, {seeds}.",
+        axis=f"Image AUROC, {units.name}",
+        marks=tuple(
+            spread_mark(f"{row_name(name)}, {who}", Cell(values), units)
+            for name, pair in pairs.items()
+            for who, values in zip(("one model", "its own"), pair, strict=True)
+        ),
+        page="pages/ablations.py",
+        query={
+            "category": f"{MVTEC} / {min(pairs)}",
+            "figure": METRIC_NAMES["image_auroc"],
+            "down": "Training configuration",
+            "across": "Seed",
+        },
     )
 
 

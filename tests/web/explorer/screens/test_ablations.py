@@ -155,6 +155,12 @@ def test_what_fills_most_of_the_grid_is_held_where_epochs_are_laid_out():
     assert (found["size_px"], found["variant"], found["backbone"]) == (128, "bfloat16", "resnet18")
 
 
+def test_layers_are_not_averaged_over_unless_methods_are_compared():
+    rows = stored_of(FULL, *SHORT)
+    assert ablations.default_settings(rows, ["epochs"], ["variant", "seed"])["layers"] == "1+2+3"
+    assert "layers" not in ablations.default_settings(rows, ["epochs"], ["method", "seed"])
+
+
 def test_without_rd4ad_nothing_trained_is_held():
     rows = stored_of(("PaDiM", "resnet18", 256, 0.0, "", (0,)))
     assert "size_px" not in ablations.default_settings(rows, ["size_px"], ["layers", "epochs"])
