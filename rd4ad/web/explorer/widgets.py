@@ -296,11 +296,12 @@ def table_with_cells(
         has_rows: whether a row can be chosen too; see `chosen_row`.
     """
     long = [name for name in table.columns if len(name) > MOST_LETTERS]
+    names_px = min(max(110, 8 * max(len(name) for name in [head, *table.index])), WIDE_PX)
     st.dataframe(
         style,
         width="stretch",
         height=35 * (len(table) + 1) + 3,
-        column_config={"_index": st.column_config.TextColumn(head, width=110, pinned=True)}
+        column_config={"_index": st.column_config.TextColumn(head, width=names_px, pinned=True)}
         | {name: st.column_config.Column(width=WIDE_PX, help=name) for name in long},
         on_select=partial(_remember_cell, list(table.index), at),
         selection_mode=["single-cell", "single-row"] if has_rows else "single-cell",
