@@ -206,6 +206,15 @@ def test_keys_alone_reach_the_menu(address, watched):
     page.get_by_role("heading", name="Category", exact=True).wait_for(timeout=LONG_MS)
 
 
+def put_in_place(page, file):
+    """Upload a file where another picture is; a field that is about to go would lose it."""
+    clear = page.get_by_label("Clear").or_(page.get_by_label("Remove Image"))
+    n_pictures = clear.count()
+    clear.first.click()
+    expect(clear).to_have_count(n_pictures - 1)
+    page.locator("input[type=file]").first.set_input_files(str(file))
+
+
 def test_the_live_page_judges_an_upload_and_refuses_a_broken_file(address, watched, tmp_path):
     good, bad = tmp_path / "part.png", tmp_path / "broken.png"
     Image.fromarray(render("transistor", "misplaced", 1)[0]).save(good)
@@ -214,11 +223,8 @@ def test_the_live_page_judges_an_upload_and_refuses_a_broken_file(address, watch
     page = one.page
     page.goto(f"{address}/live/")
     page.get_by_text("score ").first.wait_for(timeout=LONG_MS)  # the first example, by itself
-    chosen = page.locator("input[type=file]").first
-    page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
-    chosen = page.locator("input[type=file]").first
     of_example = page.locator(".files a").first.get_attribute("href")
-    chosen.set_input_files(str(good))
+    put_in_place(page, good)
     page.wait_for_function(
         """old => {
             const link = document.querySelector(".files a");
@@ -230,8 +236,7 @@ def test_the_live_page_judges_an_upload_and_refuses_a_broken_file(address, watch
     with page.expect_download() as started:
         page.get_by_text("Raw map TIFF").click()
     assert Path(started.value.path()).read_bytes()[:2] == b"II"
-    page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
-    page.locator("input[type=file]").first.set_input_files(str(bad))
+    put_in_place(page, bad)
     page.get_by_text("not a whole image").first.wait_for(timeout=LONG_MS)
 
 

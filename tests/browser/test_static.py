@@ -97,8 +97,8 @@ def test_every_page_opens_and_fits(site, watched, scheme, width):
 
 def test_findings_are_those_of_the_server(site, watched):
     page = opened(watched(), site, "index.html")
-    expect(page.locator("article.card")).to_have_count(8)
-    expect(page.locator("article.card .js-plotly-plot")).to_have_count(8)
+    expect(page.locator("article.card")).to_have_count(9)
+    expect(page.locator("article.card .js-plotly-plot")).to_have_count(9)
 
 
 def test_a_permalink_restores_filters_and_a_cells_card(site, watched):

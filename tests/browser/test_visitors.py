@@ -27,7 +27,7 @@ def test_the_first_screen_shows_findings_with_their_evidence(explorer, watched):
     page = watched(**WIDE).open(explorer, HOME_HEADING)
     cards = page.locator("[class*=st-key-finding-]")
     expect(cards.first).to_be_visible()
-    assert 6 <= cards.count() <= 8
+    assert 6 <= cards.count() <= 9
     for number in range(cards.count()):
         expect(cards.nth(number).get_by_role("link", name="See the evidence")).to_be_visible()
         expect(cards.nth(number).locator(".js-plotly-plot")).to_be_visible()
