@@ -47,6 +47,9 @@ def test_image(run: Run, name: str, data: Path) -> Image | None:
 def masks_of(run: Run, names: list[str], data: Path) -> Masks | None:
     """Return the masks (N, S, S) of a run's test images: its own, or those on disk; None without.
 
+    Those on disk are taken only if they have as many pixels as those that the run was measured
+    with: another dataset may have a category, and images, of the same name.
+
     Args:
         run: whose masks.
         names: of its test images, in order.
@@ -58,9 +61,18 @@ def masks_of(run: Run, names: list[str], data: Path) -> Masks | None:
     try:
         by_name = {s.name: s for s in open_category(data, run.record["category"]).test}
         samples: list[Sample] = [by_name[name] for name in names]
-        return read_masks(samples, int(run.record["size_px"]))
+        masks = read_masks(samples, int(run.record["size_px"]))
     except (DatasetError, FileNotFoundError, KeyError):
         return None
+    return masks if _are_those_measured_with(run, names, masks) else None
+
+
+def _are_those_measured_with(run: Run, names: list[str], masks: Masks | None) -> bool:
+    statistics = run.statistics()
+    if masks is None or statistics is None:
+        return True
+    n_pixels = dict(zip(run.images()["image"], statistics.positives.sum(1), strict=True))
+    return masks.sum((1, 2)).tolist() == [n_pixels.get(name) for name in names]
 
 
 def nominal_place(run: Run, masks: Masks, defect_types: list[str]) -> NDArray[np.bool_] | None:

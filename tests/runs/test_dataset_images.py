@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -77,3 +79,15 @@ def test_the_place_of_a_drawn_part_is_known_and_of_a_photographed_one_estimated(
     overlap = (estimated & known).sum() / (estimated | known).sum()
     assert overlap > 0.7  # of three masks
     assert dataset_images.nominal_place(run, run.masks(), ["good"] * len(types)) is None
+
+
+def test_masks_of_another_dataset_with_the_same_names_are_not_taken(run, tiny_data, tmp_path):
+    for name in ("images.parquet", "statistics.npz"):
+        shutil.copy(run.path / name, tmp_path)
+    np.savez(tmp_path / "distances.npz", layer1=np.zeros((1, 1, 1)))
+    images = run.images()
+    names = ["test/spot/001.png", "test/good/000.png"]
+    images["image"] = [*names, *images["image"].iloc[2:]]
+    images.to_parquet(tmp_path / "images.parquet")
+    other = Run(tmp_path, run.record | {"category": "part", "dataset": "MVTec AD"}, run.metrics)
+    assert dataset_images.masks_of(other, names, tiny_data) is None
