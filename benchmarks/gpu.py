@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from host import interleaved, summary, write
 from inference import folder_seconds, made, operations
-from training import BATCH, cached, plain
+from training import BATCH, CachedStep, plain
 
 from rd4ad.inference.checkpoint import read_checkpoint
 from rd4ad.inference.detector import Detector
@@ -180,8 +180,8 @@ def steps(backbone: str, ratios: list[dict[str, Any]]) -> list[dict[str, Any]]:
     seconds = measured(
         {
             "plain loop": synchronous(plain(backbone, images)),
-            "as trained here": synchronous(cached(backbone, images)),
-            "as trained here, bfloat16": synchronous(cached(backbone, images, "bfloat16")),
+            "as trained here": synchronous(CachedStep(backbone, images)),
+            "as trained here, bfloat16": synchronous(CachedStep(backbone, images, "bfloat16")),
         }
     )
     for name, values in list(seconds.items())[1:]:

@@ -25,7 +25,7 @@ from host import summary, write
 from inference import made as made_detector
 from metrics import made as made_maps
 from metrics import one_ranking
-from training import cached
+from training import CachedStep
 
 from rd4ad.inference.detector import Detector
 from rd4ad.metrics import aupro
@@ -82,7 +82,7 @@ def packages() -> None:
         detector = Detector.load(path, weights=home)
         image = np.random.default_rng(0).integers(0, 255, (1, SIZE_PX, SIZE_PX, 3), np.uint8)
         images = torch.rand(16, 3, SIZE_PX, SIZE_PX)
-        step, lower = cached("resnet18", images), cached("resnet18", images, "bfloat16")
+        step, lower = CachedStep("resnet18", images), CachedStep("resnet18", images, "bfloat16")
         pairs: dict[str, tuple[str, dict[str, Any]]] = {
             "inference": (
                 "anomalib, one image",

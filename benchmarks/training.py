@@ -11,6 +11,7 @@ from host import IS_QUICK, interleaved, summary, write
 
 from rd4ad.config import TrainingConfig
 from rd4ad.methods.reverse_distillation import ReverseDistillation
+from rd4ad.training.category import new_method
 
 CASES = (("resnet18", 256), ("resnet18", 128), ("compact", 256))
 BATCH, ROUNDS = 16, 7
@@ -34,27 +35,41 @@ def plain(backbone: str, images: torch.Tensor) -> Callable[[], None]:
     return step
 
 
-def cached(backbone: str, images: torch.Tensor, precision: str = "float32") -> Callable[[], None]:
-    """Return a step as `ReverseDistillation.fit` takes it, on features that are there already."""
-    torch.manual_seed(0)
-    method = ReverseDistillation(backbone).train().to(images.device)
-    parts = method.fitted_parts().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.Adam(parts.parameters(), lr=0.005, betas=(0.5, 0.999), fused=True)
-    with torch.no_grad():
-        features = [
-            layer.contiguous(memory_format=torch.channels_last) for layer in method.teacher(images)
-        ]
-    lower = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16")
-    loss_of = method.step_loss(features, TrainingConfig(precision=precision))
+class CachedStep:
+    """A step as `ReverseDistillation.fit` takes it, on features that are there already.
 
-    def step() -> None:
-        with lower:
-            loss = loss_of(features)
-        optimizer.zero_grad()
+    Args:
+        backbone: of the method.
+        images: (B, 3, S, S), where the step is to be taken.
+        precision: float32 or bfloat16.
+    """
+
+    def __init__(self, backbone: str, images: torch.Tensor, precision: str = "float32") -> None:
+        config = TrainingConfig(backbone=backbone, precision=precision)
+        method = new_method(config, {}, None)
+        assert isinstance(method, ReverseDistillation)
+        method.train().to(images.device)
+        self.parts = method.fitted_parts()
+        self._optimizer = torch.optim.Adam(
+            self.parts.parameters(), lr=0.005, betas=(0.5, 0.999), fused=True
+        )
+        with torch.no_grad():
+            self._features = [
+                layer.contiguous(memory_format=torch.channels_last)
+                for layer in method.teacher(images)
+            ]
+        self._lower = torch.autocast(
+            images.device.type, torch.bfloat16, enabled=precision == "bfloat16"
+        )
+        self._loss_of = method.step_loss(self._features, config)
+
+    def __call__(self) -> None:
+        """Take it."""
+        with self._lower:
+            loss = self._loss_of(self._features)
+        self._optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
-
-    return step
+        self._optimizer.step()
 
 
 def main() -> None:
@@ -62,10 +77,10 @@ def main() -> None:
     rows, ratios = [], []
     for backbone, size_px in CASES[:1] if IS_QUICK else CASES:
         images = torch.randn(BATCH, 3, size_px, size_px)
-        steps = {
+        steps: dict[str, Callable[[], None]] = {
             "plain loop": plain(backbone, images),
-            "as trained here": cached(backbone, images),
-            "as trained here, bfloat16": cached(backbone, images, "bfloat16"),
+            "as trained here": CachedStep(backbone, images),
+            "as trained here, bfloat16": CachedStep(backbone, images, "bfloat16"),
         }
         for step in steps.values():
             step()  # first calls allocate

@@ -20,13 +20,9 @@ from host import IS_QUICK, write
 from torch import nn
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
+from training import BATCH, CASES, CachedStep
 
-from rd4ad.config import TrainingConfig
-from rd4ad.methods.reverse_distillation import ReverseDistillation
-from rd4ad.training.category import new_method
-
-CASES = (("resnet18", 256), ("resnet18", 128), ("compact", 256))
-BATCH, ROUNDS, SIDE = 16, 5, 2048
+ROUNDS, SIDE = 5, 2048
 KINDS = (  # by the operation that calls what takes the time; the first that fits
     ("convolutions", ("aten::conv2d", "aten::conv_transpose2d", "ConvolutionBackward0")),
     ("batch norm", ("aten::batch_norm", "NativeBatchNormBackward0")),
@@ -53,61 +49,33 @@ class Layer:
     gflop: float = 0.0
 
 
-class Step:
-    """A training step on features that are there already, as `ReverseDistillation.fit` takes it."""
+def layers_of(step: CachedStep) -> dict[tuple[int, ...], Layer]:
+    """Return the convolutions by the shape of their weights; a step is taken for it."""
+    found: dict[tuple[int, ...], Layer] = {}
 
-    def __init__(self, backbone: str, size_px: int, precision: str) -> None:
-        config = TrainingConfig(backbone=backbone, size_px=size_px, precision=precision)
-        method = new_method(config, {}, None)
-        assert isinstance(method, ReverseDistillation)
-        self.method = method
-        self.parts = self.method.fitted_parts().train()
-        self.optimizer = torch.optim.Adam(
-            self.parts.parameters(), lr=0.005, betas=(0.5, 0.999), fused=True
+    def note(module: nn.Module, given: tuple[torch.Tensor, ...], made: torch.Tensor) -> None:
+        assert isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+        is_up = isinstance(module, nn.ConvTranspose2d)
+        side = made.shape[-1]
+        name = (
+            f"{'up ' if is_up else ''}{module.kernel_size[0]}x{module.kernel_size[1]}, "
+            f"{module.in_channels} to {module.out_channels}, {side}x{side} px"
         )
-        images = torch.randn(BATCH, 3, size_px, size_px)
-        with torch.no_grad():
-            self.features = [
-                layer.contiguous(memory_format=torch.channels_last)
-                for layer in self.method.teacher(images)
-            ]
-        self.lower = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+        layer = found.setdefault(tuple(module.weight.shape), Layer(name))
+        pixels = given[0] if is_up else made  # where each weight is used once a pixel
+        products = BATCH * prod(pixels.shape[-2:]) * module.weight.numel()
+        passes = 3 if given[0].requires_grad else 2  # the gradient of the input, if any
+        layer.n, layer.gflop = layer.n + 1, layer.gflop + 2e-9 * passes * products
 
-    def __call__(self) -> None:
-        """Take it."""
-        with self.lower:
-            loss = self.method.loss(self.features)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-
-    def layers(self) -> dict[tuple[int, ...], Layer]:
-        """Return the convolutions by the shape of their weights; a step is taken for it."""
-        found: dict[tuple[int, ...], Layer] = {}
-
-        def note(module: nn.Module, given: tuple[torch.Tensor, ...], made: torch.Tensor) -> None:
-            assert isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
-            is_up = isinstance(module, nn.ConvTranspose2d)
-            side = made.shape[-1]
-            name = (
-                f"{'up ' if is_up else ''}{module.kernel_size[0]}x{module.kernel_size[1]}, "
-                f"{module.in_channels} to {module.out_channels}, {side}x{side} px"
-            )
-            layer = found.setdefault(tuple(module.weight.shape), Layer(name))
-            pixels = given[0] if is_up else made  # where each weight is used once a pixel
-            products = BATCH * prod(pixels.shape[-2:]) * module.weight.numel()
-            passes = 3 if given[0].requires_grad else 2  # the gradient of the input, if any
-            layer.n, layer.gflop = layer.n + 1, layer.gflop + 2e-9 * passes * products
-
-        hooks = [
-            module.register_forward_hook(note)
-            for module in self.parts.modules()
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
-        ]
-        self()
-        for hook in hooks:
-            hook.remove()
-        return found
+    hooks = [
+        module.register_forward_hook(note)
+        for module in step.parts.modules()
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+    ]
+    step()
+    for hook in hooks:
+        hook.remove()
+    return found
 
 
 def kind_of(event: FunctionEvent) -> tuple[str, tuple[int, ...]]:
@@ -143,8 +111,8 @@ def product_seconds(dtype: torch.dtype) -> float:
 
 def account(backbone: str, size_px: int, precision: str) -> list[dict[str, Any]]:
     """Return rows of where a step's time goes; the first is the step itself."""
-    step = Step(backbone, size_px, precision)
-    layers = step.layers()
+    step = CachedStep(backbone, torch.randn(BATCH, 3, size_px, size_px), precision)
+    layers = layers_of(step)
     dtype = getattr(torch, precision)
     product_seconds(dtype)
     spent: Counter[tuple[str, tuple[int, ...]]] = Counter()

@@ -315,8 +315,9 @@ def flattened_loss(teacher: Tensor, student: Tensor) -> Tensor:
 
     Source: train loss of the released code (hq-deng/RD4AD main.py, loss_fucntion).
     """
-    one, other = (layer.permute(0, 2, 3, 1).flatten(1) for layer in (teacher, student))  # no copy:
-    return (1 - F.cosine_similarity(one, other)).mean()  # in training they lie channels last
+    # In training they lie channels last, so nothing is copied; a cosine minds no order of elements.
+    one, other = (layer.permute(0, 2, 3, 1).flatten(1) for layer in (teacher, student))
+    return (1 - F.cosine_similarity(one, other)).mean()
 
 
 def per_position_loss(teacher: Tensor, student: Tensor) -> Tensor:
