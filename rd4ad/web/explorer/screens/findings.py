@@ -116,12 +116,12 @@ def _table_2(evidence: Evidence, units: Units) -> Finding | None:
     )
 
 
-def _one_for_all(evidence: Evidence, units: Units) -> Finding | None:
-    """What one model for several categories costs against a model for each, by category."""
-    if evidence.runs is None:
-        return None
-    own = evidence.runs
-    own = own[(own["dataset"] == MVTEC) & (own["method"] == DEFAULT_METHOD)]
+def _multi_class(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """Return the runs of models for several categories, of the setting with most, and of one each.
+
+    The former gain `n`, how many categories, and `rest`, the training configuration otherwise.
+    """
+    own = runs[(runs["dataset"] == MVTEC) & (runs["method"] == DEFAULT_METHOD)]
     named = own["variant"].str.extract(r"^multi-class of (?P<n>\d+)(?:, )?(?P<rest>.*)$")
     together = own.join(named).dropna(subset="n")
     if together.empty:
@@ -133,6 +133,16 @@ def _one_for_all(evidence: Evidence, units: Units) -> Finding | None:
         (own["backbone"] == first["backbone"]) & (own["size_px"] == first["size_px"])
         & (own["epochs"] == first["epochs"]) & (own["variant"] == first["rest"])
     ]  # fmt: skip
+    return together, alone
+
+
+def _one_for_all(evidence: Evidence, units: Units) -> Finding | None:
+    """What one model for several categories costs against a model for each, by category."""
+    found = None if evidence.runs is None else _multi_class(evidence.runs)
+    if found is None:
+        return None
+    together, alone = found
+    first = together.iloc[0]
     pairs = {
         str(name): tuple(
             tuple(rows.loc[rows["category"] == name, "image_auroc"]) for rows in (together, alone)
