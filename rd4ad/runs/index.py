@@ -217,7 +217,7 @@ def read_index(
 ) -> pd.DataFrame:
     """Return the index, or what is wanted of it: no more of the file is read than that needs.
 
-    >>> rows = read_index(Path("results"), ["seed"], category="tile", is_default=True)
+    >>> rows = read_index(Path("results"), ["seed"], category="tile", epochs=40, is_default=True)
     >>> rows["seed"].tolist()
     [0]
 
@@ -237,7 +237,7 @@ def read_index(
 def metric_rows(rows: pd.DataFrame, metrics: Iterable[str] = DEFINITIONS) -> pd.DataFrame:
     """Return rows of the index with one row a metric: `metric`, its `definition` and `value`.
 
-    >>> rows = read_index(Path("results"), category="tile", is_default=True)
+    >>> rows = read_index(Path("results"), category="tile", epochs=40, is_default=True)
     >>> metric_rows(rows, ["aupro"])[["metric", "definition"]].values.tolist()
     [['aupro', 'MVTec, limit 0.3']]
     """
