@@ -51,6 +51,8 @@ def cost_bars(rows: pd.DataFrame) -> go.Figure:
     )
 
 
+MARGIN = 0.12
+"""Room for labels on either side of the outermost marks, as a share of what lies between them."""
 _TICKS = [digit * 10.0**power for power in range(-4, 3) for digit in (1, 2, 5)]
 
 
@@ -84,6 +86,7 @@ def frontier(
         for memory in known["memory_mb"]
     ]
     seconds = np.log10(known["seconds_per_image"])
+    room = MARGIN * (seconds.max() - seconds.min() or 1)
     sides = _label_sides(seconds, known[y], known["label"], sizes, width_px)
     for row, side, size in zip(known.to_dict("records"), sides, sizes, strict=True):
         symbol = marker(row["method"]) + ("-open" if row["kind"] == "reported" else "")
@@ -100,6 +103,7 @@ def frontier(
     chart.update_xaxes(
         title="Inference time, s per image (log scale)", type="log",
         tickvals=_TICKS, ticktext=[f"{tick:g}" for tick in _TICKS],
+        range=[seconds.min() - room, seconds.max() + room] if len(known) else None,
     )  # fmt: skip
     chart.update_yaxes(title=y_title)
     return chart
@@ -132,7 +136,9 @@ def _label_sides(
 
     The plot is 300 px high, letters are 6 px wide and 14 high.
     """
-    across, up = (_spread_over(values, px) for values, px in ((x, width_px), (y, 300)))
+    inside = width_px / (1 + 2 * MARGIN)
+    room = MARGIN * inside
+    across, up = (_spread_over(values, px) for values, px in ((x, inside), (y, 300)))
     radii = [size / 2 for size in sizes]
     marks = [
         (a - r, u - r, a + r, u + r) for a, u, r in zip(across, up, radii, strict=True)
@@ -150,8 +156,8 @@ def _label_sides(
         free = [
             side
             for side, box in boxes.items()
-            if box[0] >= -30
-            and box[2] <= width_px + 30
+            if box[0] >= -room
+            and box[2] <= inside + room
             and not any(_overlap(box, one) for one in others)
         ]
         sides.append(free[0] if free else "")
@@ -160,7 +166,7 @@ def _label_sides(
     return sides
 
 
-def _spread_over(values: Iterable[float], px: int) -> list[float]:
+def _spread_over(values: Iterable[float], px: float) -> list[float]:
     found = np.asarray(list(values), float)
     extent = float(np.ptp(found)) if len(found) else 0.0
     return list((found - found.min()) / extent * px) if extent else [px / 2] * len(found)
