@@ -315,7 +315,7 @@ def flattened_loss(teacher: Tensor, student: Tensor) -> Tensor:
 
     Source: train loss of the released code (hq-deng/RD4AD main.py, loss_fucntion).
     """
-    # In training they lie channels last, so nothing is copied; a cosine minds no order of elements.
+    # A cosine does not depend on the order of elements; channels last, nothing is copied.
     one, other = (layer.permute(0, 2, 3, 1).flatten(1) for layer in (teacher, student))
     return (1 - F.cosine_similarity(one, other)).mean()
 
