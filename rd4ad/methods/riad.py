@@ -182,15 +182,17 @@ def deal_cells(size_px: int, cell_px: int, generator: torch.Generator) -> Tensor
 
 
 def inpainting_loss(images: Tensor, restored: Tensor) -> Tensor:
-    """Return L2 + SSIM + MSGMS loss, 0 for equal images.
+    """Return L2 + SSIM + MSGMS loss, 0 for equal images; in float32, whatever the network ran in.
 
     >>> images = torch.rand(2, 3, 32, 32)
     >>> round(float(inpainting_loss(images, images)), 4)
     0.0
     """
-    gradients = torch.stack([d.mean() for d in _distances_by_scale(images, restored)]).mean()
-    similarity = structural_similarity(images, restored).mean()
-    return F.mse_loss(restored, images) + (1 - similarity) + gradients
+    # A variance is a small difference of large squares: in bfloat16 mostly rounding is left of it.
+    with torch.autocast(images.device.type, enabled=False):
+        gradients = torch.stack([d.mean() for d in _distances_by_scale(images, restored)]).mean()
+        similarity = structural_similarity(images, restored).mean()
+        return F.mse_loss(restored, images) + (1 - similarity) + gradients
 
 
 def gradient_distance(images: Tensor, restored: Tensor) -> Tensor:
@@ -229,10 +231,12 @@ def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
         a, b: (B, 3, S, S) in [0, 1], S over 10.
     """
     window = torch.exp(-((torch.arange(11.0) - 5) ** 2) / (2 * 1.5**2)).to(a)
-    window = window / window.sum()
-    moments = torch.cat((a, b, a * a, b * b, a * b)).flatten(0, 1)[:, None]  # (15 B, 1, S, S)
-    moments = F.conv2d(F.conv2d(moments, window.view(1, 1, 11, 1)), window.view(1, 1, 1, 11))
-    mean_a, mean_b, square_a, square_b, product = moments.view(5, *a.shape[:2], *moments.shape[2:])
+    padded = F.pad(window / window.sum(), (0, a.shape[-1] - 11))
+    blur = torch.stack([padded.roll(i) for i in range(a.shape[-1] - 10)])  # (S-10, S)
+    # A matrix product takes a tenth of the time of convolutions with a single channel.
+    mean_a, mean_b, square_a, square_b, product = (
+        blur @ torch.stack((a, b, a * a, b * b, a * b)) @ blur.T
+    )
     covariance = product - mean_a * mean_b
     variances = square_a - mean_a**2 + square_b - mean_b**2
     luminance = (2 * mean_a * mean_b + 0.01**2) / (mean_a**2 + mean_b**2 + 0.01**2)

@@ -99,6 +99,16 @@ def test_ssim_of_a_window_follows_its_definition():
     assert similarity[0, 2, 1, 0].item() == pytest.approx(expected, abs=1e-5)
 
 
+def test_the_loss_of_a_training_in_bfloat16_is_that_in_float32():
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) / 10 + 0.5
+    restored = images.flip(3).requires_grad_()
+    (expected,) = torch.autograd.grad(inpainting_loss(images, restored), restored)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = inpainting_loss(images, restored)
+    (gradient,) = torch.autograd.grad(loss, restored)
+    assert torch.equal(gradient, expected)
+
+
 def test_the_loss_has_finite_gradients_even_where_the_image_is_flat():
     restored = torch.full((1, 3, 32, 32), 0.5, requires_grad=True)
     inpainting_loss(torch.zeros(1, 3, 32, 32), restored).backward()
