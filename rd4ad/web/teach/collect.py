@@ -27,7 +27,7 @@ RATES = {0.001: "1 in 1,000", 0.01: "1 in 100", 0.05: "1 in 20", 0.1: "1 in 10"}
 N_EXAMPLES = 30
 _SHOWN = 40  # thumbnails
 _THUMBNAIL_PX = 96
-_PICTURE_PX = 150
+_PICTURE_PX = 130
 _MIB = 2**20
 
 
@@ -207,7 +207,7 @@ def _sizes(kept: list[dict[str, Any]]) -> str:
 
 
 def _show_findings(job: Job, files: tuple[str, ...]) -> None:
-    left, right = st.columns([2, 1])
+    left, right = st.columns([3, 2])
     with left:
         found = _findings(str(job.folder), files) if len(files) >= AT_LEAST else []
         for kind, text, photos in found:
@@ -219,9 +219,9 @@ def _show_findings(job: Job, files: tuple[str, ...]) -> None:
         if not found:
             st.success("Sharp, of one aspect ratio, no duplicates: nothing stands in the way.")
     if (job.folder / "spread.jpg").exists():
-        mean, spread = right.columns(2)
-        mean.image(str(job.folder / "mean.jpg"), caption="Mean of all", width=_PICTURE_PX)
-        spread.image(str(job.folder / "spread.jpg"), caption="Where they differ", width=_PICTURE_PX)
+        pictures = right.container(horizontal=True)
+        for name, caption in (("mean", "Mean of all"), ("spread", "Where they differ")):
+            pictures.image(str(job.folder / f"{name}.jpg"), caption=caption, width=_PICTURE_PX)
 
 
 @st.cache_data(max_entries=8, show_spinner="Looking at the photos ...")
@@ -230,11 +230,11 @@ def _findings(folder: str, files: tuple[str, ...]) -> list[tuple[str, str, tuple
 
 
 def _sheet(job: Job) -> Image.Image:
-    """Return the first photos as one picture, ten across."""
+    """Return the first photos as one picture, ten across; the rest of the last row is clear."""
     kept = [one for one in job.state()["photos"] if not one["is_left_out"]][:_SHOWN]
     across = min(10, len(kept))
     size = (across * _THUMBNAIL_PX, -(-len(kept) // across) * _THUMBNAIL_PX)
-    sheet = Image.new("RGB", size)
+    sheet = Image.new("RGBA" if len(kept) % across else "RGB", size)
     for number, one in enumerate(kept):
         with Image.open(job.folder / one["file"]) as image:
             small = image.resize((_THUMBNAIL_PX, _THUMBNAIL_PX))
