@@ -41,6 +41,8 @@ What differs from the paper:
   patches that start every 4 px (8 px for p = 65); channels are a quarter of the paper's (32 and
   64). With p = 17, which has no pooling in the paper, 5x5, 3x3 and 2x2 kernels and two poolings
   take the place of 6x6, 5x5, 5x5 and 4x4. Images are continued past their border by its pixels.
+- Weights start as He et al. (2015) have it, so that patches differ as much after a network as
+  before it. The paper does not say how they start.
 - e and v are not centered: the means would shift all maps alike and make them negative. The paper
   takes means and deviations from held-out normal images.
 """
@@ -62,6 +64,7 @@ N_PATCHES = 64  # a step of the descriptor's training
 N_GENERATED = 60  # parts at most, which take some seconds to draw
 GENERATED_SEED = 19110235
 DIMENSIONS = 128
+SLOPE = 0.005  # of the leaky ReLU
 FIELDS = {1: 17, 2: 33, 3: 65}
 """Side of the patch, in pixels, by layer."""
 _LAYOUTS = {  # kernel, channels, whether 2x2 max pooling follows
@@ -87,8 +90,8 @@ class PatchNetwork(nn.Module):
         channels, span, self.stride = 3, 1, 1
         for kernel, channels_out, is_pooled in _LAYOUTS[layer]:
             if parts:
-                parts.append(nn.LeakyReLU(0.005))
-            parts.append(nn.Conv2d(channels, channels_out, kernel))
+                parts.append(nn.LeakyReLU(SLOPE))
+            parts.append(_convolution(channels, channels_out, kernel))
             span += (kernel - 1) * self.stride
             if is_pooled:
                 parts.append(nn.MaxPool2d(2))
@@ -105,6 +108,15 @@ class PatchNetwork(nn.Module):
         """Return the descriptors (B, 128, 1, 1) of patches (B, 3, p, p)."""
         described: Tensor = self.layers(patches)
         return described
+
+
+def _convolution(channels: int, channels_out: int, kernel: int) -> nn.Conv2d:
+    # torch's own start shrinks what differs between patches at every layer, and no normalization
+    # restores it: with p = 65 the biases are 50 times as large, and the descriptor learns nothing.
+    convolution = nn.Conv2d(channels, channels_out, kernel)
+    nn.init.kaiming_normal_(convolution.weight, SLOPE, nonlinearity="leaky_relu")
+    nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+    return convolution
 
 
 class Ensemble(nn.Module):

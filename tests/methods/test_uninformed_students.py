@@ -68,6 +68,16 @@ def test_a_descriptor_sees_its_patch_alone_and_lies_in_the_middle_of_its_cell(la
     assert last.max() < corner + network.stride + network.margin
 
 
+@pytest.mark.parametrize("layer", [1, 2, 3])
+def test_a_fresh_network_answers_patches_more_differently_than_all_alike(layer):
+    torch.manual_seed(0)
+    patches = torch.rand(64, 3, 1, 1) + 0.2 * torch.randn(64, 3, FIELDS[layer], FIELDS[layer])
+    with torch.no_grad():
+        answers = PatchNetwork(layer).describe(patches).flatten(1)
+    deviation, mean = torch.std_mean(answers, 0)
+    assert (deviation > 0.2 * mean.abs()).float().mean() > 0.9
+
+
 def test_error_and_variance_are_those_of_the_definition():
     torch.manual_seed(0)
     ensemble = Ensemble(1)
