@@ -41,8 +41,8 @@ What differs from the paper:
   patches that start every 4 px (8 px for p = 65); channels are a quarter of the paper's (32 and
   64). With p = 17, which has no pooling in the paper, 5x5, 3x3 and 2x2 kernels and two poolings
   take the place of 6x6, 5x5, 5x5 and 4x4. Images are continued past their border by its pixels.
-- Weights start as He et al. (2015) have it, so that patches differ as much after a network as
-  before it. The paper does not say how they start.
+- Weights are initialized as by He et al. (ICCV 2015), so that differences between patches do not
+  vanish in the deeper networks. The paper does not state its initialization.
 - e and v are not centered: the means would shift all maps alike and make them negative. The paper
   takes means and deviations from held-out normal images.
 """
@@ -111,8 +111,8 @@ class PatchNetwork(nn.Module):
 
 
 def _convolution(channels: int, channels_out: int, kernel: int) -> nn.Conv2d:
-    # torch's own start shrinks what differs between patches at every layer, and no normalization
-    # restores it: with p = 65 the biases are 50 times as large, and the descriptor learns nothing.
+    # torch's default shrinks what differs between patches at every layer, and no normalization
+    # restores it: with p = 65 the mean output is 50 times the deviation, and little is learned.
     convolution = nn.Conv2d(channels, channels_out, kernel)
     nn.init.kaiming_normal_(convolution.weight, SLOPE, nonlinearity="leaky_relu")
     nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]

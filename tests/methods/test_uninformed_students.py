@@ -69,7 +69,7 @@ def test_a_descriptor_sees_its_patch_alone_and_lies_in_the_middle_of_its_cell(la
 
 
 @pytest.mark.parametrize("layer", [1, 2, 3])
-def test_a_fresh_network_answers_patches_more_differently_than_all_alike(layer):
+def test_differences_between_patches_survive_a_fresh_network(layer):
     torch.manual_seed(0)
     patches = torch.rand(64, 3, 1, 1) + 0.2 * torch.randn(64, 3, FIELDS[layer], FIELDS[layer])
     with torch.no_grad():
