@@ -11,7 +11,6 @@ from platform import python_version
 from statistics import median
 from typing import Any
 
-import pandas as pd
 from safetensors import SafetensorError, safe_open
 
 from rd4ad.catalogue import DEFAULT_METHOD, NO_BACKBONE, title_of
@@ -19,12 +18,8 @@ from rd4ad.config import TrainingConfig
 from rd4ad.home import commit
 from rd4ad.inference.checkpoint import replace_file
 from rd4ad.machine import processor
-from rd4ad.runs.index import read_index
 
 Row = dict[str, Any]
-DATASET = "MVTec AD"
-QUALITIES = {"image_auroc": "image_auroc", "pixel_auroc": "pixel_auroc", "pro": "aupro"}
-"""Columns of a row, and the metric of the stored runs that each is."""
 
 
 def name_of(case: TrainingConfig) -> str:
@@ -110,38 +105,6 @@ def _ratio(seconds: Sequence[float], base: Sequence[float]) -> float:
 
 def _rounded(value: float, digits: int) -> float | None:
     return None if value != value else round(value, digits)
-
-
-def quality(cases: Sequence[TrainingConfig], results: Path) -> list[Row]:
-    """Return each case's metrics of the stored runs, and the categories they are means over.
-
-    The categories are those that all cases with a run have in common, so that the metrics compare;
-    a case without a run has none.
-    """
-    names = [*QUALITIES, "categories"]
-    if not (results / "index.parquet").is_file():
-        return [dict.fromkeys(names) for _ in cases]
-    index = read_index(results, is_default=True, dataset=DATASET)
-    own = [
-        index[
-            (index["method"] == case.method)
-            & (index["backbone"] == case.backbone)
-            & (index["size_px"] == case.size_px)
-        ]
-        for case in cases
-    ]
-    held = [set(rows["category"]) for rows in own if len(rows)]
-    common = sorted(set.intersection(*held)) if held else []
-    return [_means(rows, common) for rows in own]
-
-
-def _means(rows: pd.DataFrame, categories: list[str]) -> Row:
-    kept = rows[rows["category"].isin(categories)]
-    means = kept.groupby("category")[list(QUALITIES.values())].mean()  # over seeds
-    metrics = means.mean(skipna=False) if len(kept) else means.max()
-    return {name: _rounded(metrics[metric], 4) for name, metric in QUALITIES.items()} | {
-        "categories": ", ".join(categories) if len(kept) else None
-    }
 
 
 def stored_fit(folder: Path, config: TrainingConfig) -> Row:

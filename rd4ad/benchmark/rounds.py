@@ -12,8 +12,8 @@ ratios to RD4AD are taken within a round. What is measured:
   steps, extrapolated to the epochs of its schedule and to all images; or what a stored checkpoint
   tells of its training, wherever that was.
 
-Teachers have random weights: neither time nor memory depends on the values. Quality is that of the
-stored runs. Seconds of two hosts do not compare.
+Teachers have random weights: neither time nor memory depends on the values. Seconds of two hosts do
+not compare.
 """
 
 from collections.abc import Sequence
@@ -31,12 +31,10 @@ from safetensors.torch import save_file
 
 from rd4ad.benchmark import worker
 from rd4ad.benchmark.record import (
-    DATASET,
     Row,
     base_of,
     between_bases,
     name_of,
-    quality,
     stored_fit,
     timed,
     write_record,
@@ -119,7 +117,6 @@ def benchmark(
     out: Path,
     plan: Plan | None = None,
     *,
-    results: Path = Path("results"),
     on_progress: OnCount | None = None,
 ) -> Row:
     """Measure the cases in one session; write the record `out`, JSON, and return it.
@@ -128,7 +125,6 @@ def benchmark(
         cases: see `cases_of`; without RD4AD among them there are no ratios.
         out: the file to write; its stem names the record.
         plan: see `Plan`.
-        results: folder of the stored runs that tell the quality.
         on_progress: called with (stage, images done, images in all).
 
     Raises:
@@ -151,10 +147,8 @@ def benchmark(
             ) from error
         n_images = len(open_category(data, plan.category or PART).train)
     rows = [
-        taken | fit | {"kind": "reproduced"} | metric
-        for taken, fit, metric in zip(
-            timed(cases, seconds, footprints), fits, quality(cases, results), strict=True
-        )
+        taken | fit | {"kind": "reproduced"}
+        for taken, fit in zip(timed(cases, seconds, footprints), fits, strict=True)
     ]
     whose = (
         f"{n_images} normal images of {plan.category}"
@@ -244,6 +238,5 @@ def _note(cases: Sequence[TrainingConfig], rounds: int, n_threads: int, whose: s
         "size, by round"
         + ("; none where that was not measured beside. " if lacks else ". ")
         + "Memory: what model and image add at most to imports and teacher. Disk: the checkpoint "
-        f"without the teacher. Fits: of {whose}, teachers' weights random. Metrics: stored runs on "
-        f"{DATASET}, means over the categories named, not all fifteen."
+        f"without the teacher. Fits: of {whose}, teachers' weights random."
     )

@@ -131,7 +131,6 @@ def add_bench(commands: Any) -> None:
     parser.add_argument("--images", type=int, default=200, help="normal images, if generated")
     text = "folder of checkpoints whose trainings' seconds count instead of extrapolated ones"
     parser.add_argument("--checkpoints", type=Path, help=text)
-    parser.add_argument("--results", type=Path, default=Path("results"), help="runs, for quality")
     text = "record to write; the explorer shows bench/methods*.json of its results folder"
     parser.add_argument("--out", type=Path, default=Path("results/bench/methods.json"), help=text)
     parser.add_argument("--json", action="store_true", help="print the record as JSON")
@@ -153,9 +152,7 @@ def _bench(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from error
     with Bars() as bars:
-        record = benchmark(
-            cases, options.out, plan, results=options.results, on_progress=bars.counted
-        )
+        record = benchmark(cases, options.out, plan, on_progress=bars.counted)
     if options.json:
         print(json.dumps(record))
         return 0

@@ -1,19 +1,15 @@
 import json
 from dataclasses import replace
 
-import pandas as pd
-import pyarrow as pa
 import pytest
 
-from rd4ad.benchmark.record import DATASET, quality, stored_fit, timed
+from rd4ad.benchmark.record import stored_fit, timed
 from rd4ad.benchmark.rounds import cases_of
 from rd4ad.cli.parser import main
 from rd4ad.config import TrainingConfig
 from rd4ad.data.folders import open_category
-from rd4ad.runs.index import SCHEMA, write_index
 
 METHODS = ("reverse_distillation", "padim", "spade")
-METRIC_NAMES = ("image_auroc", "pixel_auroc", "pro")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +19,7 @@ def record(tiny_data, tmp_path_factory):
     arguments = (
         "bench", "--methods", *METHODS, "--backbone", "compact", "--size-px", "64",
         "--data", str(tiny_data), "--category", "part", "--rounds", "3", "--threads", "1",
-        "--results", str(out.parent), "--out", str(out),
+        "--out", str(out),
     )  # fmt: skip
     assert main(arguments) == 0
     return json.loads(out.read_text())
@@ -63,12 +59,6 @@ def test_fits_in_one_pass_are_measured_and_trainings_extrapolated(record):
     assert seconds["reverse_distillation"] > seconds["padim"]
 
 
-def test_without_stored_runs_there_are_no_metrics(record):
-    assert all(
-        row[name] is None for row in record["rows"] for name in (*METRIC_NAMES, "categories")
-    )
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -98,38 +88,6 @@ def test_memory_that_the_system_does_not_tell_is_nothing():
     row = timed(cases_of(["reverse_distillation"], ["compact"], [64]), [[0.1]],
                 [{"memory_mb": float("nan")}])[0]  # fmt: skip
     assert row["memory_mb"] is row["memory_ratio"] is None
-
-
-def index_of(*runs):
-    """An index with all metrics of some runs: method, category, value."""
-    return pd.DataFrame(
-        [
-            {"run_id": str(i), "method": method, "dataset": DATASET, "category": category,
-             "backbone": "resnet18", "size_px": 256, "is_default": True, "image_auroc": value,
-             "pixel_auroc": value, "aupro": value}
-            for i, (method, category, value) in enumerate(runs)
-        ],
-        columns=SCHEMA.names,
-    )  # fmt: skip
-
-
-def test_quality_is_a_mean_over_the_categories_that_all_measured_methods_share(tmp_path):
-    runs = index_of(
-        ("reverse_distillation", "bottle", 0.9),
-        ("reverse_distillation", "transistor", 0.5),
-        ("reverse_distillation", "transistor", 0.7),  # another seed
-        ("reverse_distillation", "wood", 0.1),
-        ("padim", "bottle", 0.8),
-        ("padim", "transistor", 0.4),
-    )
-    write_index(tmp_path, pa.Table.from_pandas(runs, SCHEMA))
-    cases = cases_of(METHODS, ["resnet18"], [256])
-    ours, padim, spade = quality(cases, tmp_path)
-    assert ours == {name: pytest.approx(0.75) for name in METRIC_NAMES} | {
-        "categories": "bottle, transistor"
-    }
-    assert padim["pro"] == pytest.approx(0.6)
-    assert set(spade.values()) == {None}
 
 
 def test_a_stored_trainings_seconds_are_taken_where_it_is_of_the_case(tiny_checkpoint):

@@ -146,7 +146,7 @@ def method_drawing() -> str:
 def measured_costs() -> list[dict[str, Any]]:
     """Return the rows that `rd4ad bench` stored, each with its host and how it was measured.
 
-    A case that several records hold is taken from the first by name.
+    A case that several records hold is taken from the first by name. Quality is that of the runs.
     """
     rows: list[dict[str, Any]] = []
     for path in costs.records(RESULTS):
@@ -154,7 +154,8 @@ def measured_costs() -> list[dict[str, Any]]:
             rows += _costs(path, modified_at(path))
         except ValueError as error:
             st.warning(f"A benchmark was skipped. {error}", icon=":material/warning:")
-    return costs.first_of_each(rows)
+    found = _listed()
+    return costs.with_quality(costs.first_of_each(rows), None if found is None else found.runs)
 
 
 def findings(units: Units) -> list[Finding]:

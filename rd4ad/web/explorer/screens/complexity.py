@@ -1,6 +1,7 @@
 """What methods cost: the paper's Table 3 and what `rd4ad bench` measured, relative to RD4AD."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ from pandas.io.formats.style import Styler
 
 from rd4ad.catalogue import DEFAULT_METHOD, title_of
 from rd4ad.runs.run import naming_damaged_file
+from rd4ad.web.explorer.screens.metric_cells import MVTEC, longest_trainings
 from rd4ad.web.explorer.style import BACKBONES, KIND_NAMES
 from rd4ad.web.explorer.tables import Text
 
 QUALITIES = {"pixel_auroc": "Pixel AUROC", "image_auroc": "Image AUROC", "pro": "PRO"}
+_METRICS = {"pixel_auroc": "pixel_auroc", "image_auroc": "image_auroc", "pro": "aupro"}
+"""The metric of the stored runs that each is, where it was measured here."""
+_NO_QUALITY: dict[str, Any] = dict.fromkeys((*QUALITIES, "categories"))
 _COLUMNS = {
     "method": "", "label": "Method", "kind": "Kind", "seconds_ratio": "Time, × RD4AD",
     "memory_ratio": "Memory, × RD4AD", "seconds_per_image": "Inference time, s per image",
@@ -59,12 +64,53 @@ def first_of_each(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def with_quality(rows: Iterable[dict[str, Any]], runs: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Return measured rows with the metrics of stored runs, and what categories they are means of.
+
+    The longest training of a category counts, with its seeds in the mean. The categories are those
+    that most rows have a run of, so that metrics compare; a row without all of them has none.
+
+    Args:
+        rows: as `read_record` returns them.
+        runs: rows of `rd4ad.runs.index.read_index` at the runs' own scoring; None without any.
+    """
+    rows = list(rows)
+    if runs is None:
+        return [row | _NO_QUALITY for row in rows]
+    runs = runs[runs["dataset"] == MVTEC]
+    found = [
+        longest_trainings(
+            runs[
+                (runs["method"] == row["method"])
+                & (runs["backbone"] == row["backbone"])
+                & (runs["size_px"] == row["size_px"])
+            ]
+        )
+        for row in rows
+    ]
+    n_rows = Counter(category for own in found for category in set(own["category"]))
+    common = sorted(name for name, n in n_rows.items() if n == max(n_rows.values()))
+    return [row | _means(own, common) for row, own in zip(rows, found, strict=True)]
+
+
+def _means(runs: pd.DataFrame, categories: list[str]) -> dict[str, Any]:
+    """Return the means over categories that all have a run; nothing otherwise."""
+    metrics = list(_METRICS.values())
+    seeds = runs[runs["category"].isin(categories)].groupby("category")[metrics].mean()
+    if not categories or len(seeds) < len(categories):
+        return _NO_QUALITY
+    means = seeds.mean(skipna=False)
+    return {name: float(means[metric]) for name, metric in _METRICS.items()} | {
+        "categories": ", ".join(categories)
+    }
+
+
 def table(published: pd.DataFrame, measured: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Return one row a method and host.
 
     Args:
         published: results/published/complexity.csv; its ratios are those of its metrics.
-        measured: rows of results/bench/methods*.json, with their own ratios.
+        measured: rows of results/bench/methods*.json, with their own ratios; see `with_quality`.
     """
     ours = pd.DataFrame(measured)
     rows = pd.concat([published.join(_ratios(published)), ours], ignore_index=True)

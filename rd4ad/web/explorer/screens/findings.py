@@ -16,7 +16,7 @@ from rd4ad.runs.index import metric_rows, read_index
 from rd4ad.runs.published import averages, read_published
 from rd4ad.web.explorer.screens import complexity as costs
 from rd4ad.web.explorer.screens.finding import Cell, Evidence, Finding, Mark, spread_mark
-from rd4ad.web.explorer.screens.metric_cells import MVTEC, PAPER, row_name
+from rd4ad.web.explorer.screens.metric_cells import MVTEC, PAPER, longest_trainings, row_name
 from rd4ad.web.explorer.screens.transistor_findings import (
     definition,
     difference_over_seeds,
@@ -82,8 +82,7 @@ def _table_2(evidence: Evidence, units: Units) -> Finding | None:
     ]  # fmt: skip
     if own.empty:
         return None
-    # Of each category the longest training, of its seeds the mean.
-    own = own[own["epochs"] == own.groupby("category")["epochs"].transform("max")]
+    own = longest_trainings(own)
     means = own.groupby("category")["pixel_auroc"].agg(list)
     marks: list[Mark] = []
     close = []

@@ -86,6 +86,26 @@ def measured_cells(
     return cells.astype({"size_px": "Int64"})[list(CELL_COLUMNS)]
 
 
+def longest_trainings(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of each category's longest training, with all its seeds.
+
+    Of several that are equally long, those of the plainest configuration, which names the least.
+
+    >>> rows = [("bottle", 50, "", 0.7), ("bottle", 200, "", 0.8), ("bottle", 200, "", 0.9),
+    ...         ("bottle", 200, "per position loss", 0.1), ("pill", 50, "bfloat16", 0.6)]
+    >>> runs = pd.DataFrame(rows, columns=["category", "epochs", "variant", "aupro"])
+    >>> longest_trainings(runs)["aupro"].tolist()
+    [0.8, 0.9, 0.6]
+
+    Args:
+        runs: rows of `rd4ad.runs.index.read_index` on one dataset, of one method and size.
+    """
+    told = runs.assign(epochs=runs["epochs"].fillna(-1), variant=runs["variant"].fillna(""))
+    best = told.sort_values(["epochs", "variant"], ascending=[False, True])
+    best = best.drop_duplicates("category")[["category", "epochs", "variant"]]
+    return told.merge(best)
+
+
 def _means(cells: pd.DataFrame, name: str, categories: Collection[str]) -> pd.DataFrame:
     """Return the mean over categories of every setting that was measured on all of them."""
     inside = cells[cells["category"].isin(categories)]
