@@ -199,8 +199,12 @@ def test_the_rounding_of_stored_distances_moves_no_metric_of_a_real_run(run, sha
         for maps in (stored, {layer: stored[layer] + lost[layer] for layer in stored})
         for scored in [(anomaly_maps(maps, scoring, size_px), scores(maps, scoring, size_px))]
     )
+    # Image AUROC moves in steps: two scores that are alike to the last bit may change places, once.
+    n_normal, n_defective = (test.labels == 0).sum(), (test.labels == 1).sum()
+    one_pair = {"image_auroc": 1.001 / (n_normal * n_defective)}
     for metric in set(DEFINITIONS) - {"aupro_per_image"}:
-        assert before[metric] == pytest.approx(after[metric], abs=1e-4), metric
+        most = max(1e-4, one_pair.get(metric, 0))
+        assert before[metric] == pytest.approx(after[metric], abs=most), metric
 
 
 def test_a_run_keeps_its_id_from_before_there_was_a_choice_of_precision(tiny_checkpoint):
