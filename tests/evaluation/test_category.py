@@ -199,7 +199,7 @@ def test_the_rounding_of_stored_distances_moves_no_metric_of_a_real_run(run, sha
         for maps in (stored, {layer: stored[layer] + lost[layer] for layer in stored})
         for scored in [(anomaly_maps(maps, scoring, size_px), scores(maps, scoring, size_px))]
     )
-    # Image AUROC moves in steps: two scores that are alike to the last bit may change places, once.
+    # Image AUROC moves in steps: two scores that lie within the rounding may change places, once.
     n_normal, n_defective = (test.labels == 0).sum(), (test.labels == 1).sum()
     one_pair = {"image_auroc": 1.001 / (n_normal * n_defective)}
     for metric in set(DEFINITIONS) - {"aupro_per_image"}:
