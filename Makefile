@@ -12,8 +12,9 @@ help:  ## list the targets
 demo: .venv/demo  ## install and open the explorer on http://localhost:7860
 	$(BIN)/rd4ad serve
 
+# The threads of two workers share cores: one that waits must not spin there.
 test: .venv/dev  ## install and run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 check: .venv/dev  ## format, lint, types and tests: what CI runs
 	$(BIN)/ruff format --check .
